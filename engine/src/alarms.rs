@@ -1,0 +1,1 @@
+//! Verdicts, the alarm lifecycle, transitions.

@@ -1,0 +1,1 @@
+//! Events leave: subscriptions, webhooks, live tails.

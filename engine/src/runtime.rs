@@ -1,0 +1,1 @@
+//! The tasks that pump the synchronous cores.

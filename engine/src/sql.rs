@@ -1,0 +1,1 @@
+//! weir's SQL: statements, functions, plans.

@@ -1,0 +1,1 @@
+//! Event time: input order, watermarks, windows.

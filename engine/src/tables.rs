@@ -1,0 +1,1 @@
+//! Tables kept beside the log.

@@ -1,0 +1,1 @@
+//! Streams, alarms and the system as SQL tables.

@@ -1,0 +1,1 @@
+//! SQL and questions over HTTP.

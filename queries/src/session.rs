@@ -1,0 +1,1 @@
+//! One text of SQL, run within a budget.
