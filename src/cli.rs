@@ -1,0 +1,115 @@
+//! The command line: what can be written, what it means, and how it ends.
+
+use crate::{alarms, ask, client, deliveries, log, publish, query, run, series};
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::future::Future;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Begin with:
+  weir demo                      a simulated building, its alarms and answers, in a minute
+  weir serve                     a server of your own, on 127.0.0.1:8520
+
+Exit codes:
+  0  done
+  1  failed: the sentence on standard error says what to do
+  2  the command line was not understood
+  3  done, but some readings were refused";
+
+/// Takes in telemetry, keeps it in a durable log, runs SQL rules over it, raises alarms, answers.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct To {
+    /// The server's address
+    #[arg(long = "to", value_name = "URL", env = "WEIR_URL", default_value = client::DEFAULT_ADDRESS)]
+    url: String,
+}
+
+impl To {
+    /// A client for it.
+    /// # Errors
+    /// The address is none.
+    pub fn client(&self) -> Result<client::Client> {
+        client::Client::new(&self.url)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run statements from files: streams, rules, subscriptions, tables
+    Run(run::Arguments),
+    /// Send readings, one JSON object a line
+    Publish(publish::Arguments),
+    /// Ask in SQL
+    Query(query::Arguments),
+    /// Ask one of the named questions; without a name, list them
+    Ask(ask::Arguments),
+    /// Show alarms; acknowledge, shelve, unshelve them
+    Alarms(alarms::Arguments),
+    /// Take a sensor out of service, or return it
+    Series(series::Arguments),
+    /// Show what was delivered; send a dead letter again
+    Deliveries(deliveries::Arguments),
+    /// Look into a data directory
+    Log(log::Arguments),
+}
+
+/// Runs what the command line asks for.
+/// # Errors
+/// One sentence and what to do next; [`exit_code`] turns it into a code.
+pub fn run(arguments: Arguments) -> Result<()> {
+    install_crypto();
+    match arguments.command {
+        Command::Run(arguments) => wait(run::run(arguments)),
+        Command::Publish(arguments) => wait(publish::run(arguments)),
+        Command::Query(arguments) => wait(query::run(arguments)),
+        Command::Ask(arguments) => wait(ask::run(arguments)),
+        Command::Alarms(arguments) => wait(alarms::run(arguments)),
+        Command::Series(arguments) => wait(series::run(arguments)),
+        Command::Deliveries(arguments) => wait(deliveries::run(arguments)),
+        Command::Log(arguments) => log::run(&arguments),
+    }
+}
+
+/// Some rows were refused and have been listed: done, with code 3 and nothing more to say.
+#[derive(Debug)]
+pub struct SomeRefused;
+
+impl std::fmt::Display for SomeRefused {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for SomeRefused {}
+
+/// The code for an error.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.is::<SomeRefused>() {
+        true => ExitCode::from(3),
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// One crypto provider for the process: ring. Installing it twice is fine.
+pub fn install_crypto() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider is already there");
+    }
+}
+
+fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads to run on")?
+        .block_on(work)
+}

@@ -1,0 +1,19 @@
+//! The program behind `weir`, as a library so that tests start the same server on another clock.
+//!
+//! Promise: one file per subcommand; `server` wires the rooms together once, for `serve`, `demo`
+//! and the tests alike. Elsewhere: everything that is not wiring, printing or asking.
+
+pub mod cli; // the command line
+pub mod client; // talks to a server
+pub mod duration; // "90s" and "1h" on the command line
+pub mod output; // tables and colours
+pub mod statements; // one file, many statements
+
+pub mod alarms;
+pub mod ask;
+pub mod deliveries;
+pub mod log;
+pub mod publish;
+pub mod query;
+pub mod run;
+pub mod series;
