@@ -3,10 +3,7 @@
 use std::process::{Command, Output};
 
 fn weir(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(arguments)
-        .output()
-        .expect("the program starts")
+    Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).output().expect("the program starts")
 }
 
 #[test]
