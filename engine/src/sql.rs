@@ -1,20 +1,49 @@
 //! weir's SQL: statements, functions, plans.
+//!
+//! Promise: one dialect for rules and questions, DataFusion's, unforked; weir's own statements are
+//! read around it, token by token, and what is not taken is refused with the sentence that fixes it.
 
+mod duration;
 mod error;
+mod parse;
+mod refusals;
 mod statement;
+mod suggest;
+mod sugar;
+mod tokens;
 
+pub use duration::{parse_bytes, parse_duration, parse_durations};
 pub use error::{Position, SqlError};
 pub use statement::{
     Condition, EventMode, Existing, Handshake, Historical, InsertStatement, Missing, NoData,
     NoDataAction, RuleStatement, Severity, ShowWhat, StartFrom, Statement, SubscriptionOptions,
     SubscriptionStatement, TableColumn, TableStatement, Target,
 };
+pub use suggest::did_you_mean;
 
 /// Parses statements separated by `;`.
 /// # Errors
 /// The first thing in the text that is not weir's SQL, with its place and what would be right.
 pub fn parse_statements(text: &str) -> Result<Vec<Statement>, SqlError> {
-    let statements = datafusion::sql::parser::DFParser::parse_sql(text)
-        .map_err(|error| SqlError::new(error.strip_backtrace()))?;
-    Ok(statements.into_iter().map(|s| Statement::Query(Box::new(s))).collect())
+    let statements = parse_script(text)?;
+    Ok(statements.into_iter().map(|(statement, _)| statement).collect())
 }
+
+/// As [`parse_statements`], each with its own text, without what separates it from its neighbours.
+/// # Errors
+/// As there.
+pub fn parse_script(text: &str) -> Result<Vec<(Statement, String)>, SqlError> {
+    let parsed = || -> Result<Vec<(Statement, String)>, SqlError> {
+        tokens::split(text)?
+            .into_iter()
+            .map(|piece| {
+                let own_text = piece.text.clone();
+                Ok((parse::statement(piece)?, own_text))
+            })
+            .collect()
+    };
+    parsed().map_err(|error| error.within(text))
+}
+
+#[cfg(test)]
+mod tests;
