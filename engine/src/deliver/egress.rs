@@ -116,7 +116,8 @@ impl Egress {
     /// # Errors
     /// It is not public, and neither it nor the host is allowed.
     pub fn check_host(&self, host: &str, address: IpAddr) -> Result<(), EgressError> {
-        let named = |allow: &Allow| matches!(allow, Allow::Host(name) if name.eq_ignore_ascii_case(host));
+        let named =
+            |allow: &Allow| matches!(allow, Allow::Host(name) if name.eq_ignore_ascii_case(host));
         match self.allow.iter().any(named) {
             true => Ok(()),
             false => self.check_address(host, address),

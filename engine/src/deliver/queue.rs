@@ -231,7 +231,10 @@ impl<E: Clone> Queue<E> {
     /// Takes an event; its offset must not be below one already offered or passed.
     pub fn offer(&mut self, offer: Offer<E>) {
         let Offer { place, key, logged_us, bytes, attempts, event } = offer;
-        assert!(place.offset >= self.read_to[place.source as usize], "A3: events come in log order");
+        assert!(
+            place.offset >= self.read_to[place.source as usize],
+            "A3: events come in log order"
+        );
         self.read_to[place.source as usize] = place.offset.plus(1);
         let waiting = self.keys.entry(Arc::clone(&key)).or_default();
         waiting.push_back(place);
@@ -243,7 +246,16 @@ impl<E: Clone> Queue<E> {
         let stage = Stage::Waiting(logged_us);
         self.pending.insert(
             place,
-            Pending { key, expires_us, bytes, attempts, last: None, last_chance: false, stage, event },
+            Pending {
+                key,
+                expires_us,
+                bytes,
+                attempts,
+                last: None,
+                last_chance: false,
+                stage,
+                event,
+            },
         );
     }
 
@@ -424,8 +436,7 @@ impl<E: Clone> Queue<E> {
 
     /// The endpoint granted only so many requests a minute.
     pub fn set_rate(&mut self, per_minute: Option<u32>) {
-        self.health.pause_us =
-            per_minute.map_or(0, |rate| 60_000_000 / i64::from(rate.max(1)));
+        self.health.pause_us = per_minute.map_or(0, |rate| 60_000_000 / i64::from(rate.max(1)));
     }
 }
 

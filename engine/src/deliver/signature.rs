@@ -22,8 +22,8 @@ const SECRET_PREFIX: &str = "whsec_";
 
 /// The header's value for a body sent at `unix_s`.
 pub fn sign(secret: &str, unix_s: i64, id: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(format!("{unix_s}.{id}.").as_bytes());
     mac.update(body);
     let mut value = format!("t={unix_s},v1=");

@@ -276,9 +276,8 @@ impl World {
                 Step::Bury(burial) => self.burying.push(burial.event),
             }
         }
-        let unfinished = |offset: &u64| {
-            self.log[*offset as usize].is_some() && !self.finished.contains(offset)
-        };
+        let unfinished =
+            |offset: &u64| self.log[*offset as usize].is_some() && !self.finished.contains(offset);
         let oldest = (0..self.log.len() as u64).find(unfinished);
         let cursor = self.queue.cursor(Source::Alarms).0;
         assert!(oldest.is_none_or(|oldest| cursor <= oldest), "A3: the cursor passed an event");
