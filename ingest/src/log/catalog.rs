@@ -5,7 +5,7 @@
 
 use super::errors::CatalogError;
 use crate::io::{Disk, File, Open};
-use redb::{BackendIoError, Database, ReadableDatabase, StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Catalog {
     /// # Errors
     /// The disk is full or failed.
     pub fn next_uid(&self, space: &str) -> Result<u64, CatalogError> {
-        let mut next = 1;
+        let mut next = 1_u64;
         self.commit(|entries, _| {
             if let Some(last) = entries.get((COUNTERS, space))? {
                 next = last.value().first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b)) + 1;
@@ -200,27 +200,27 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> CatalogError {
 struct Backend(Arc<dyn File>);
 
 impl StorageBackend for Backend {
-    fn len(&self) -> Result<u64, BackendIoError> {
-        Ok(self.0.len()?)
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.len()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BackendIoError> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         if self.0.pread(out, offset)? < out.len() {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
     }
 
-    fn set_len(&self, len: u64) -> Result<(), BackendIoError> {
-        Ok(self.0.set_len(len)?)
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.0.set_len(len)
     }
 
-    fn sync_data(&self) -> Result<(), BackendIoError> {
-        Ok(self.0.sync_data()?)
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.sync_data()
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), BackendIoError> {
-        Ok(self.0.pwrite(&[io::IoSlice::new(data)], offset)?)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.pwrite(&[io::IoSlice::new(data)], offset)
     }
 }
 
