@@ -7,9 +7,6 @@
 mod column;
 // GATE1
 
-
-
-
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array, UInt64Array,
@@ -171,7 +168,9 @@ impl LatestIndex {
                 Arc::new(sent.with_timezone("UTC"))
             }
             "topic" => dictionary(&series.topics),
-            "partition" => Arc::new(Int32Array::from_iter_values(slots().map(|s| self.partitions[s]))),
+            "partition" => {
+                Arc::new(Int32Array::from_iter_values(slots().map(|s| self.partitions[s])))
+            }
             "offset" => Arc::new(UInt64Array::from_iter_values(slots().map(|s| self.offsets[s]))),
             "publisher" => anonymous(present.len()),
             AGE => Arc::new(Float64Array::from_iter_values(

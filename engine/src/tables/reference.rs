@@ -13,7 +13,6 @@ pub use change::{TableChange, log_schema};
 pub use fold::TableFold;
 // GATE3
 
-
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
@@ -86,7 +85,11 @@ impl TableDefinition {
     /// table when empty), cast to its type; the others are null.
     /// # Errors
     /// A column that is not there, a value that does not fit, a null where none may be.
-    pub fn rows(&self, columns: &[String], source: &RecordBatch) -> Result<RecordBatch, TableError> {
+    pub fn rows(
+        &self,
+        columns: &[String],
+        source: &RecordBatch,
+    ) -> Result<RecordBatch, TableError> {
         let targets = self.targets(columns, source.num_columns())?;
         let mut filled: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
         for (target, column) in targets.iter().zip(source.columns()) {
@@ -100,8 +103,9 @@ impl TableDefinition {
             })
             .collect::<Vec<_>>();
         self.check_nulls(&arrays)?;
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
-            .map_err(|error| TableError::Damaged { table: self.name.clone(), detail: error.to_string() })
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
+            TableError::Damaged { table: self.name.clone(), detail: error.to_string() }
+        })
     }
 
     fn targets(&self, columns: &[String], given: usize) -> Result<Vec<usize>, TableError> {
@@ -148,10 +152,9 @@ impl TableDefinition {
         });
         match wrong {
             None => Ok(()),
-            Some((field, _)) => Err(TableError::Null {
-                table: self.name.clone(),
-                column: field.name().clone(),
-            }),
+            Some((field, _)) => {
+                Err(TableError::Null { table: self.name.clone(), column: field.name().clone() })
+            }
         }
     }
 }

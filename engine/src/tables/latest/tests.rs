@@ -61,10 +61,8 @@ fn check(batches: &[(Position, &[Row])], expected: &[(&str, i64, Option<f64>, Op
     let series = directory(&stream, &["a", "b", "c"]).snapshot();
     let batch = index.batch(&stream, &series, AppendTime(100_000_000));
     let got: Vec<_> = (0..batch.num_rows()).map(|row| describe(&batch, row)).collect();
-    let expected: Vec<_> = expected
-        .iter()
-        .map(|e| (e.0.to_owned(), e.1, e.2, e.3.map(ToOwned::to_owned)))
-        .collect();
+    let expected: Vec<_> =
+        expected.iter().map(|e| (e.0.to_owned(), e.1, e.2, e.3.map(ToOwned::to_owned))).collect();
     assert_eq!(got, expected);
 }
 

@@ -102,5 +102,7 @@ fn an_insert_that_does_not_fit_says_why() {
     assert!(matches!(refused(&["room", "co2"], &good), TableError::UnknownColumn { .. }));
     assert!(matches!(refused(&["room", "room"], &good), TableError::ColumnTwice(_)));
     let only_ppm = good.project(&[1]).unwrap();
-    assert!(matches!(refused(&["ppm"], &only_ppm), TableError::Null { column, .. } if column == "room"));
+    assert!(
+        matches!(refused(&["ppm"], &only_ppm), TableError::Null { column, .. } if column == "room")
+    );
 }
