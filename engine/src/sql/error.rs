@@ -219,7 +219,12 @@ fn from_plan(sentence: &str) -> SqlError {
     let quoted = sentence.split('\'').nth(1).unwrap_or_default();
     let said = first_line(sentence);
     if said.starts_with("table function '") {
-        return SqlError::new(format!("there is no table function '{quoted}'"));
+        let error = SqlError::new(format!("there is no table function '{quoted}'"));
+        return error.with_hint(match did_you_mean(quoted, ["TUMBLE"]) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "the window is TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)"
+                .to_owned(),
+        });
     }
     if said.starts_with("table '") && said.ends_with("not found") {
         let name = quoted.strip_prefix("datafusion.public.").unwrap_or(quoted);

@@ -4,6 +4,8 @@
 //! durations and options are values, topics and patterns have been checked.
 //! Elsewhere: whether the stream, rule or alarm it names exists is for whoever runs it.
 
+pub use crate::alarms::Severity;
+
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use std::time::Duration;
@@ -156,20 +158,6 @@ pub enum ShowWhat {
     Partitions,
     /// Reference tables.
     Tables,
-}
-
-/// How much an alarm matters; from least to most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Severity {
-    /// For the record.
-    Low,
-    /// The default.
-    #[default]
-    Medium,
-    /// Soon.
-    High,
-    /// Now.
-    Critical,
 }
 
 /// `CREATE [OR REPLACE] RULE name ... AS SELECT ...`

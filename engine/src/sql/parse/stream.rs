@@ -33,8 +33,7 @@ pub(super) fn create(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     let name_at = cursor.here();
     let name = cursor.name("the name of the stream")?;
     let columns = columns(cursor)?;
-    let topic_at = cursor.here();
-    let template = topic(cursor)?;
+    let (template, topic_at) = topic(cursor)?;
     let options =
         if cursor.eat(&["with"]) { options(&settings(cursor)?)? } else { StreamOptions::default() };
     if cursor.sees(&["as"]) {
@@ -71,7 +70,7 @@ fn refused(
     SqlError::new(error.to_string()).at(at)
 }
 
-fn topic(cursor: &mut Cursor) -> Result<TopicTemplate, SqlError> {
+fn topic(cursor: &mut Cursor) -> Result<(TopicTemplate, Position), SqlError> {
     if !cursor.eat(&["topic"]) {
         return Err(cursor.expected("TOPIC '...'").with_hint(
             "name the topic paths of the stream and what their levels mean: TOPIC '/plant/{device}/climate'",
@@ -79,7 +78,9 @@ fn topic(cursor: &mut Cursor) -> Result<TopicTemplate, SqlError> {
     }
     let at = cursor.here();
     let text = cursor.string("the topic template")?;
-    TopicTemplate::parse(&text).map_err(|error| SqlError::new(error.to_string()).at(at))
+    let template =
+        TopicTemplate::parse(&text).map_err(|error| SqlError::new(error.to_string()).at(at))?;
+    Ok((template, at))
 }
 
 fn columns(cursor: &mut Cursor) -> Result<Vec<(Column, Position)>, SqlError> {
