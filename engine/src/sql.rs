@@ -5,12 +5,16 @@
 
 mod duration;
 mod error;
+pub mod functions;
 mod parse;
+pub mod plan;
+pub mod planner;
 mod refusals;
 mod statement;
 mod suggest;
 mod sugar;
 mod tokens;
+mod windows;
 
 pub use duration::{parse_bytes, parse_duration, parse_durations};
 pub use error::{Position, SqlError};

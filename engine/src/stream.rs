@@ -1,1 +1,10 @@
-//! Event time: input order, watermarks, windows.
+//! Event time: input, progress, columns through expressions, windows.
+//!
+//! Promise: plain functions over state and a batch; no clock, no I/O, no await (S2). Simulation, replay
+//! and production run exactly this.
+
+pub mod input;
+pub mod lookup;
+pub mod pipeline;
+pub mod watermark;
+pub mod window;

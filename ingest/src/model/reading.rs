@@ -7,7 +7,7 @@ use super::ids::{AppendTime, Offset, PartitionId};
 use super::series::SeriesSnapshot;
 use super::stream::{StreamDefinition, utc_timestamp};
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::buffer::ScalarBuffer;

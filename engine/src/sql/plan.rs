@@ -1,0 +1,221 @@
+//! A rule's SELECT and clauses as pipelines over batches.
+//!
+//! Promise: DataFusion plans the text, unforked; what is here only takes the plan apart into the steps a
+//! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
+
+mod walk;
+
+use super::planner;
+use super::{RuleStatement, SqlError};
+use crate::stream::pipeline::Pipeline;
+use crate::stream::window::Aggregation;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::MemorySchemaProvider;
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as ParsedStatement;
+use datafusion::sql::sqlparser::ast;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_ingest::model::{StreamDefinition, reading};
+
+/// What a rule may read.
+#[derive(Debug, Clone, Default)]
+pub struct Relations {
+    /// The streams, by name.
+    pub streams: BTreeMap<String, Arc<StreamDefinition>>,
+    /// The columns of the reference tables, by name.
+    pub tables: BTreeMap<String, SchemaRef>,
+}
+
+/// A planned rule.
+#[derive(Debug, Clone)]
+pub struct RulePlan {
+    /// The streams it reads; an `Input` names them by position.
+    pub streams: Vec<Arc<StreamDefinition>>,
+    /// What happens to the rows of each: one branch for each place in FROM.
+    pub branches: Vec<Branch>,
+    /// Per reading or windowed.
+    pub shape: Shape,
+    /// The columns of the SELECT.
+    pub output: SchemaRef,
+    /// Which of them are the key of an alarm.
+    pub key: Key,
+    /// RAISE WHEN over the output columns.
+    pub raise: Option<Arc<dyn PhysicalExpr>>,
+    /// CLEAR WHEN over the output columns; absent: RAISE is false.
+    pub clear: Option<Arc<dyn PhysicalExpr>>,
+    /// The reference tables it joins.
+    pub tables: Vec<String>,
+    /// The plan as text, for EXPLAIN RULE.
+    pub explained: String,
+}
+
+/// The rows of one stream on their way to the output, or to the window.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Position in [`RulePlan::streams`].
+    pub stream: usize,
+    /// What happens to them.
+    pub pipeline: Pipeline,
+}
+
+/// How a rule is evaluated.
+#[derive(Debug, Clone)]
+pub enum Shape {
+    /// Each row that comes out of a branch is judged.
+    PerReading,
+    /// Rows are aggregated; each row of a closed window is judged.
+    Windowed(Arc<Aggregation>),
+}
+
+/// What tells alarms of one rule apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// These output columns, by name and position.
+    Columns(Vec<(String, usize)>),
+    /// The topic path of the reading.
+    Topic,
+}
+
+/// Plans a rule.
+/// # Errors
+/// What is wrong with its text, with place and hint where known.
+pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan, SqlError> {
+    let state = state(relations);
+    let located = |error: DataFusionError| SqlError::from_datafusion(&error, &rule.text);
+    let query = ast::Statement::Query(rule.query.clone());
+    let statement = ParsedStatement::Statement(Box::new(query));
+    let logical = futures::executor::block_on(planner::plan(&state, statement)).map_err(located)?;
+    let logical = prepare(&state, logical).map_err(located)?;
+    let walked = walk::walk(&state, relations, &logical).map_err(|error| match error {
+        walk::WalkError::Refused(error) => error,
+        walk::WalkError::Planner(error) => located(error),
+    })?;
+    let output: SchemaRef = Arc::clone(logical.schema().inner());
+    let condition = |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
+    Ok(RulePlan {
+        key: key(rule, &walked, &output)?,
+        raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
+        clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
+        streams: walked.streams,
+        branches: walked.branches,
+        shape: match walked.aggregation {
+            Some(aggregation) => Shape::Windowed(Arc::new(aggregation)),
+            None => Shape::PerReading,
+        },
+        tables: walked.tables,
+        explained: logical.display_indent().to_string(),
+        output,
+    })
+}
+
+fn state(relations: &Relations) -> SessionState {
+    let schema = MemorySchemaProvider::new();
+    let tables = relations
+        .streams
+        .iter()
+        .map(|(name, stream)| (name, reading::table_schema(stream)))
+        .chain(relations.tables.iter().map(|(name, schema)| (name, Arc::clone(schema))));
+    for (name, columns) in tables {
+        let table = Arc::new(EmptyTable::new(columns));
+        schema.register_table(name.clone(), table).expect("memory takes any table");
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema("public", Arc::new(schema)).expect("memory takes any schema");
+    let catalogs = MemoryCatalogProviderList::new();
+    datafusion::catalog::CatalogProviderList::register_catalog(
+        &catalogs,
+        "datafusion".to_owned(),
+        Arc::new(catalog),
+    );
+    planner::session_state(session_config()).with_catalog_list(Arc::new(catalogs)).build()
+}
+
+/// The settings every plan of weir is made under.
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new();
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    config
+}
+
+// Types are coerced, constants folded and equalities found; nothing is moved, so that the plan keeps
+// the shape of the text.
+fn prepare(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let config = state.config_options();
+    let plan = state.analyzer().execute_and_check(plan, config, |_, _| {})?;
+    let optimizer = Optimizer::with_rules(vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+    ]);
+    optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {})
+}
+
+fn boolean(
+    state: &SessionState,
+    expr: &ast::Expr,
+    output: &SchemaRef,
+) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    let text = expr.to_string();
+    let failed = |error: DataFusionError| SqlError::from_datafusion(&error, &text);
+    let schema = DFSchema::try_from(output.as_ref().clone()).map_err(failed)?;
+    let parsed = ast::ExprWithAlias { expr: expr.clone(), alias: None };
+    let logical = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(failed)?;
+    let physical = state.create_physical_expr(logical, &schema).map_err(failed)?;
+    match physical.data_type(output).map_err(failed)? {
+        DataType::Boolean => Ok(physical),
+        other => Err(SqlError::new(format!("'{text}' is {other}, not a condition"))
+            .with_hint("write a comparison, for example abs(avg_temp - 20) > 2")),
+    }
+}
+
+fn key(rule: &RuleStatement, walked: &walk::Walked, output: &SchemaRef) -> Result<Key, SqlError> {
+    let names: Vec<String> = match (&rule.key, &walked.group) {
+        (Some(named), Some(group)) => {
+            check_key_is_group(named, group)?;
+            named.clone()
+        }
+        (Some(named), None) => named.clone(),
+        (None, Some(group)) => group.clone(),
+        (None, None) => return Ok(Key::Topic),
+    };
+    if rule.key.is_none() && names.is_empty() {
+        return Ok(Key::Columns(Vec::new()));
+    }
+    let columns = names.into_iter().map(|name| match output.column_with_name(&name) {
+        Some((index, _)) => Ok((name, index)),
+        None => Err(SqlError::new(format!("the SELECT does not return the key column '{name}'"))
+            .with_detail("an alarm's key is made of columns of the SELECT")
+            .with_hint(format!("add {name} to the SELECT list"))),
+    });
+    columns.collect::<Result<Vec<_>, _>>().map(Key::Columns)
+}
+
+fn check_key_is_group(named: &[String], group: &[String]) -> Result<(), SqlError> {
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    if sorted(named) == sorted(group) {
+        return Ok(());
+    }
+    Err(SqlError::new(format!(
+        "KEY ({}) differs from the GROUP BY columns ({})",
+        named.join(", "),
+        group.join(", ")
+    ))
+    .with_detail("a window gives one row for each group, so the group is the key")
+    .with_hint("leave KEY out, or name all GROUP BY columns other than window_start and window_end"))
+}
