@@ -96,9 +96,7 @@ impl ScalarUDFImpl for WindowEdge {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let times = arrays[0].as_primitive::<TimestampMicrosecondType>();
         let number = |i: usize| arrays[i].as_primitive::<Int64Type>();
-        let (Some(size_us), Some(offset_us)) =
-            (first(number(1)), first(number(2)))
-        else {
+        let (Some(size_us), Some(offset_us)) = (first(number(1)), first(number(2))) else {
             return Ok(ColumnarValue::Array(arrow::array::new_null_array(&utc(), times.len())));
         };
         let window = Tumble { size_us, offset_us };

@@ -103,7 +103,8 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         walk::WalkError::Planner(error) => located(error),
     })?;
     let output: SchemaRef = Arc::clone(logical.schema().inner());
-    let condition = |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
+    let condition =
+        |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
     Ok(RulePlan {
         key: key(rule, &walked, &output)?,
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
@@ -217,5 +218,7 @@ fn check_key_is_group(named: &[String], group: &[String]) -> Result<(), SqlError
         group.join(", ")
     ))
     .with_detail("a window gives one row for each group, so the group is the key")
-    .with_hint("leave KEY out, or name all GROUP BY columns other than window_start and window_end"))
+    .with_hint(
+        "leave KEY out, or name all GROUP BY columns other than window_start and window_end",
+    ))
 }

@@ -4,8 +4,8 @@
 //! columns `window_start` and `window_end`, which are plain expressions over `time` (P7).
 //! Elsewhere: foreign spellings are refused in `parse`; when a window closes is the runner's.
 
-use super::functions::{Edge, window_edge_expr};
 use super::did_you_mean;
+use super::functions::{Edge, window_edge_expr};
 use crate::stream::window::Tumble;
 use datafusion::common::{ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::error::{DataFusionError, Result};

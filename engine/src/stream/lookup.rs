@@ -107,14 +107,19 @@ impl Lookup {
         self.joined(batch, table, &kept_left, &kept_right)
     }
 
-    fn pairs(&self, batch: &RecordBatch, table: &RecordBatch) -> Result<(Vec<u32>, Vec<Option<u32>>)> {
+    fn pairs(
+        &self,
+        batch: &RecordBatch,
+        table: &RecordBatch,
+    ) -> Result<(Vec<u32>, Vec<Option<u32>>)> {
         let table_keys = evaluate(self.on.iter().map(|(_, right)| right), table)?;
         let types: Vec<_> = table_keys.iter().map(|key| plain(key.data_type())).collect();
         let converter =
             RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect())?;
         let index = index_rows(&converter, &table_keys, &types)?;
         let keys = evaluate(self.on.iter().map(|(left, _)| left), batch)?;
-        let keys = keys.iter().zip(&types).map(|(k, t)| cast(k, t)).collect::<Result<Vec<_>, _>>()?;
+        let keys =
+            keys.iter().zip(&types).map(|(k, t)| cast(k, t)).collect::<Result<Vec<_>, _>>()?;
         let rows = converter.convert_columns(&keys)?;
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for (row, number) in (0..batch.num_rows()).zip(0_u32..) {

@@ -73,7 +73,11 @@ impl Progress {
 
     /// The least `closed` of all lanes but one.
     pub fn closed_of_others(&self, lane: usize) -> i64 {
-        (0..self.lanes.len()).filter(|l| *l != lane).map(|l| self.closed(l)).min().unwrap_or(i64::MAX)
+        (0..self.lanes.len())
+            .filter(|l| *l != lane)
+            .map(|l| self.closed(l))
+            .min()
+            .unwrap_or(i64::MAX)
     }
 
     /// A row with this event time was seen.
@@ -100,7 +104,10 @@ impl Progress {
             let lane = ahead.lane(rows.stream, rows.partition(row));
             let before = ahead.closed(lane);
             ahead.observe(lane, *time);
-            if before < boundary && ahead.closed(lane) >= boundary && ahead.rule_closed() >= boundary {
+            if before < boundary
+                && ahead.closed(lane) >= boundary
+                && ahead.rule_closed() >= boundary
+            {
                 return Some(row + 1);
             }
         }

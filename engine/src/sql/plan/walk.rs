@@ -8,11 +8,11 @@ use crate::stream::window::{Aggregate, Aggregation, Tumble};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, JoinType, NullEquality, ScalarValue};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self, Expr, LogicalPlan, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::create_physical_expr;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_ingest::model::StreamDefinition;
@@ -251,9 +251,7 @@ impl Walker<'_> {
         };
         Ok(Aggregation {
             window: window_of(&aggregate.input)?,
-            group_schema: Arc::new(
-                schema.project(&group_fields).map_err(DataFusionError::from)?,
-            ),
+            group_schema: Arc::new(schema.project(&group_fields).map_err(DataFusionError::from)?),
             group,
             aggregates: aggregate.aggr_expr.iter().map(lower).collect::<Result<Vec<_>>>()?,
             schema: Arc::clone(schema),
