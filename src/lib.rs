@@ -4,6 +4,7 @@
 //! and the tests alike. Elsewhere: everything that is not wiring, printing or asking.
 
 pub mod cli; // the command line
+pub mod config; // weir.toml
 pub mod client; // talks to a server
 pub mod duration; // "90s" and "1h" on the command line
 pub mod output; // tables and colours

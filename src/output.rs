@@ -1,7 +1,7 @@
 //! What a person sees: calm colours on a terminal, plain text elsewhere, tables by arrow.
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
 use std::io::IsTerminal;
@@ -96,6 +96,20 @@ pub fn table(batches: &[RecordBatch]) -> Result<String> {
     Ok(pretty_format_batches_with_options(&shown, &options)
         .context("the answer cannot be shown as a table; try --format json")?
         .to_string())
+}
+
+/// The sentences of an answer that has nothing else: one text column `message`.
+pub fn messages(batches: &[RecordBatch]) -> Option<Vec<String>> {
+    let mut messages = Vec::new();
+    for batch in batches {
+        let schema = batch.schema_ref();
+        if schema.fields().len() != 1 || schema.field(0).name() != "message" {
+            return None;
+        }
+        let column = batch.column(0).as_string_opt::<i32>()?;
+        messages.extend(column.iter().flatten().map(str::to_owned));
+    }
+    (!batches.is_empty()).then_some(messages)
 }
 
 /// `1234567` as `1,234,567`.

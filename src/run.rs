@@ -4,6 +4,7 @@ use crate::cli::To;
 use crate::output::{self, Style};
 use crate::statements;
 use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::RecordBatch;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -34,10 +35,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
                 .sql(part.text)
                 .await
                 .map_err(|error| anyhow!("{}, line {}: {error:#}", file.display(), part.line))?;
-            println!("{} {}", style.green("ok"), first_line(part.text));
-            if let Some(answer) = worth_showing(&batches)? {
-                println!("{answer}");
-            }
+            println!("{}", shown(part.text, &batches, style)?);
         }
     }
     Ok(())
@@ -61,10 +59,13 @@ fn first_line(statement: &str) -> String {
     }
 }
 
-/// Rows of a SELECT as a table; notices of a statement as indented lines.
-fn worth_showing(batches: &[arrow::array::RecordBatch]) -> Result<Option<String>> {
-    if batches.iter().all(|batch| batch.num_rows() == 0) {
-        return Ok(None);
+/// What a statement answered: its sentences, or its rows as a table.
+fn shown(statement: &str, batches: &[RecordBatch], style: Style) -> Result<String> {
+    if let Some(messages) = output::messages(batches) {
+        let ok = style.green("ok");
+        let lines: Vec<String> = messages.iter().map(|text| format!("{ok} {text}")).collect();
+        return Ok(lines.join("\n"));
     }
-    output::table(batches).map(Some)
+    let rows = output::table(batches)?;
+    Ok(format!("{} {}\n{rows}", style.green("ok"), first_line(statement)))
 }

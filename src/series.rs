@@ -68,9 +68,9 @@ pub(crate) fn quoted(text: &str) -> String {
 /// Runs a statement and prints its answer, or `ok`.
 pub(crate) async fn say(client: &Client, statement: &str) -> Result<()> {
     let batches = client.sql(statement).await?;
-    match batches.iter().any(|batch| batch.num_rows() > 0) {
-        true => println!("{}", output::table(&batches)?),
-        false => println!("ok"),
+    match output::messages(&batches) {
+        Some(messages) => messages.iter().for_each(|message| println!("{message}")),
+        None => println!("{}", output::table(&batches)?),
     }
     Ok(())
 }

@@ -2,4 +2,4 @@
 
 #![allow(clippy::disallowed_methods, reason = "runs processes and files, not the log")]
 
-mod command_line;
+mod command_line; // what it says when asked wrongly

@@ -1,0 +1,204 @@
+//! `weir.toml`: one struct per crate, unknown keys refused, checked once.
+//!
+//! Promise: what the server runs with is printed at its start, secrets hidden.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use weir_ingest::model::Limits;
+
+/// Everything a server can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where HTTP listens; loopback only until tokens and TLS exist. Port 0 takes a free one.
+    pub http: SocketAddr,
+    /// Doors and log.
+    pub ingest: Ingest,
+    /// Rules, alarms, delivery.
+    pub engine: Engine,
+    /// Questions.
+    pub queries: Queries,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            http: SocketAddr::from(([127, 0, 0, 1], 8520)),
+            ingest: Ingest::default(),
+            engine: Engine::default(),
+            queries: Queries::default(),
+        }
+    }
+}
+
+/// `[ingest]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// Size at which a segment is sealed.
+    pub segment_bytes_max: u64,
+    /// Age at which a segment that holds rows is sealed.
+    pub segment_age_s_max: u64,
+    /// How long a commit waits for company; the previous sync is usually enough.
+    pub linger_us: u64,
+    /// Bounds of doors and log.
+    pub limits: Limits,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 64 * 1024 * 1024,
+            segment_age_s_max: 3600,
+            linger_us: 0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Hosts, addresses and networks webhooks may reach though they are not public.
+    pub webhook_allow: Vec<String>,
+}
+
+/// `[queries]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queries {
+    /// Bytes of working memory of all queries together.
+    pub memory_bytes_max: usize,
+    /// Seconds one query may take.
+    pub seconds_max: u64,
+    /// Rows of an answer that is one JSON array.
+    pub rows_max: usize,
+    /// Queries running at once.
+    pub concurrent_max: usize,
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 * 1024 * 1024,
+            seconds_max: 60,
+            rows_max: 100_000,
+            concurrent_max: 16,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; without one, the defaults.
+    /// # Errors
+    /// The file cannot be read, or has a key or value that is none.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let source = config::File::from(file).format(config::FileFormat::Toml);
+        let read = config::Config::builder().add_source(source).build();
+        read.and_then(config::Config::try_deserialize)
+            .with_context(|| format!("{} cannot be used", file.display()))
+    }
+
+    /// Refuses what must not be.
+    /// # Errors
+    /// The sentence that says what to change.
+    pub fn check(&self) -> Result<()> {
+        if !self.http.ip().is_loopback() {
+            bail!(
+                "http = \"{}\" is not a loopback address; until tokens and TLS exist weir listens on 127.0.0.1 or [::1] only: put a proxy that authenticates before it",
+                self.http
+            );
+        }
+        if self.ingest.limits.request_bytes_max > self.ingest.limits.ingest_bytes_max {
+            bail!(
+                "ingest.limits.request_bytes_max is larger than ingest.limits.ingest_bytes_max; no request of that size could ever be taken"
+            );
+        }
+        if self.ingest.segment_bytes_max < 1024 * 1024 {
+            bail!("ingest.segment_bytes_max is below 1 MiB; write at least 1048576");
+        }
+        Ok(())
+    }
+
+    /// Age at which a segment is sealed.
+    pub fn segment_age_max(&self) -> Duration {
+        Duration::from_secs(self.ingest.segment_age_s_max)
+    }
+
+    /// The keys and values in force, one a line.
+    pub fn lines(&self) -> Vec<String> {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let mut lines = Vec::new();
+        flatten("", &value, &mut lines);
+        lines
+    }
+}
+
+fn flatten(prefix: &str, value: &serde_json::Value, lines: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path =
+                    if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(&path, value, lines);
+            }
+        }
+        _ if prefix.ends_with("secret") && !value.is_null() => {
+            lines.push(format!("{prefix} = (hidden)"));
+        }
+        _ => lines.push(format!("{prefix} = {value}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("weir.toml");
+        #[allow(clippy::disallowed_methods, reason = "a file of the test")]
+        std::fs::write(&file, text).expect("it is writable");
+        Config::load(Some(&file))
+    }
+
+    #[test]
+    fn what_is_left_out_keeps_its_default() {
+        let config =
+            load("data = \"elsewhere\"\n[ingest.limits]\nconnections_max = 7\n").expect("fine");
+        assert_eq!(config.data, PathBuf::from("elsewhere"));
+        assert_eq!(config.ingest.limits.connections_max, 7);
+        assert_eq!(config.http, Config::default().http);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        for text in ["colour = 1", "[ingest]\nsegment_size = 1", "[ingest.limits]\nrows = 1"] {
+            let key = text.lines().last().and_then(|l| l.split(' ').next()).expect("a key");
+            let error = format!("{:#}", load(text).expect_err(text));
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_beyond_this_machine_is_refused() {
+        let config = load("http = \"0.0.0.0:8520\"").expect("it is an address");
+        let error = config.check().expect_err("not loopback").to_string();
+        assert!(error.contains("loopback"), "{error}");
+    }
+
+    #[test]
+    fn every_key_is_shown() {
+        let lines = Config::default().lines();
+        assert!(lines.contains(&"http = \"127.0.0.1:8520\"".to_owned()), "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("ingest.limits.series_max = ")));
+    }
+}

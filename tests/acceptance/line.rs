@@ -1,0 +1,73 @@
+//! The line: readings in, rows and alarms out.
+
+use crate::harness::Server;
+use std::time::Duration;
+
+const FREEZERS: &str = "
+CREATE STREAM freezers (temperature DOUBLE UNIT '°C') TOPIC '/shop/{shop}/freezer/{freezer}';
+CREATE RULE too_warm SEVERITY high KEY (shop, freezer)
+  RAISE WHEN temperature > -15
+  CLEAR WHEN temperature < -17
+AS SELECT shop, freezer, temperature FROM freezers;";
+
+fn reading(freezer: u32, time: u64, temperature: f64) -> String {
+    format!(
+        "{{\"topic\":\"/shop/1/freezer/{freezer}\",\"time\":{time},\"temperature\":{temperature}}}\n"
+    )
+}
+
+#[test]
+fn what_was_published_can_be_asked() {
+    let server = Server::start();
+    server.define(FREEZERS);
+    let summary =
+        server.publish(&(reading(7, 1_700_000_000, -18.5) + &reading(8, 1_700_000_001, -11.0)));
+    assert!(summary.contains("2 accepted"), "{summary}");
+    let rows = server.query("SELECT freezer, temperature FROM freezers ORDER BY freezer");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["freezer"], "7");
+    assert_eq!(rows[1]["temperature"], -11.0);
+    let latest =
+        server.query("SELECT freezer, temperature, age FROM latest.freezers ORDER BY freezer");
+    assert_eq!(latest.len(), 2);
+}
+
+#[test]
+fn a_refused_row_is_named_with_its_line_and_the_others_are_kept() {
+    let server = Server::start();
+    server.define(FREEZERS);
+    let file = server.scratch().join("some.ndjson");
+    let lines =
+        reading(7, 1_700_000_000, -18.5) + "\nnot json\n" + &reading(8, 1_700_000_001, -18.0);
+    std::fs::write(&file, lines).expect("scratch");
+    let output = server.run(&["publish", &file.to_string_lossy()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("2 accepted") && text.contains("1 refused"), "{text}");
+    assert!(text.contains("line 3: not valid JSON"), "{text}");
+    assert_eq!(server.query("SELECT * FROM freezers").len(), 2);
+    server.wait_for_rows("SELECT * FROM dead_letters", 1, Duration::from_secs(10));
+}
+
+#[test]
+fn an_alarm_is_raised_and_cleared_by_readings() {
+    let server = Server::start();
+    server.define(FREEZERS);
+    server.publish(&(reading(7, 1_700_000_000, -18.5) + &reading(8, 1_700_000_001, -11.0)));
+    let within = Duration::from_secs(20);
+    let raised = server.wait_for_rows("SELECT * FROM alarms", 1, within);
+    assert_eq!(raised[0]["rule"], "too_warm");
+    server.publish(&reading(8, 1_700_000_010, -18.0));
+    server.wait_for_rows("SELECT * FROM alarm_history", 2, within);
+}
+
+#[test]
+fn what_was_confirmed_is_there_after_a_clean_stop() {
+    let mut server = Server::start();
+    server.define(FREEZERS);
+    server.publish(&reading(7, 1_700_000_000, -18.5));
+    server.stop();
+    server.restart();
+    assert_eq!(server.query("SELECT * FROM freezers").len(), 1);
+    assert_eq!(server.query("SHOW STREAMS").len(), 1);
+}
