@@ -4,15 +4,32 @@
 //! is in hash order, so the same log gives the same transitions with the same ids (S2).
 //! Elsewhere: verdicts come from `stream`; who is told is `deliver`'s.
 
-mod lifecycle; // one total function over (state, input)
 mod severity;
-mod transition; // what is written down
 mod verdict; // FOR and NO DATA
+mod members; // one key, many sensors
+mod lifecycle; // one total function over (state, input)
+mod transition; // what is written down
+mod subject; // where an alarm stands in the topic tree
+mod command; // what operators ask for
+mod keys; // what one key remembers
+mod rule_alarms; // all keys of one rule
+mod rows; // a rule without RAISE WHEN
 
+pub use command::{Authority, Command, Target};
+pub use keys::{Counts, Evidence};
 pub use lifecycle::{
     Acknowledged, AlarmInput, Annunciation, ConditionState, Effect, Seen, State, Why, step,
 };
+pub use members::{
+    Cause, ForTimers, KeyEvent, MayClear, MemberReading, MemberRules, Members, Service, Watch,
+};
+pub use rows::{ResultRow, RuleRows, RuleRowsState};
+pub use rule_alarms::{
+    Judging, KeyView, RuleAlarms, RuleAlarmsState, RuleIdentity, RuleSettings, TooManyKeys,
+    WindowRow,
+};
 pub use severity::{Severity, UnknownSeverity};
+pub use subject::{Subjects, is_at_or_below};
 pub use transition::{
     HISTORICAL_AFTER_US, Identity, Key, PartitionReceipt, Place, Receipt, Transition,
     TransitionKind, UnknownKind, Window, is_historical, transition_id,

@@ -3,6 +3,12 @@
 //! Promise: one real and one simulated version of each, interchangeable below this line.
 //! Elsewhere: what is written is `log`'s business; this module knows no frames.
 
+mod real;
+mod simulated_clock;
+
+pub use real::{RealClock, RealDisk, ScaledClock};
+pub use simulated_clock::SimulatedClock;
+
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -81,11 +87,11 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// The disk's.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Renames a file, replacing what is there.
+    /// Renames a file, replacing what is there; both in directories of this disk.
     /// # Errors
     /// The disk's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file or an empty directory.
     /// # Errors
     /// The disk's.
     fn unlink(&self, path: &Path) -> io::Result<()>;

@@ -139,7 +139,7 @@ pub struct Window {
 }
 
 /// What a transition was seen at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place<'a> {
     /// A window closed.
     Window(Window),

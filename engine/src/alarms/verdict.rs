@@ -69,6 +69,11 @@ impl KeyClock {
         self.in_condition
     }
 
+    /// Whether a FOR clock has begun.
+    pub fn is_running(&self) -> bool {
+        self.running_since.is_some()
+    }
+
     /// Applies the verdict of `at`. The caller comes with times that do not go back.
     pub fn step(&mut self, at: EventTime, verdict: Verdict) -> Decision {
         self.paused = verdict == Verdict::Unknown;

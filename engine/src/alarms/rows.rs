@@ -1,0 +1,164 @@
+//! The outputs of a rule without RAISE WHEN: each result row is an event of its own.
+//!
+//! Promise: ids are made as a transition's are, with the kind `row`; nothing but counts is kept.
+
+use super::keys::{Counts, Evidence};
+use super::lifecycle::State;
+use super::rule_alarms::{RuleIdentity, TooManyKeys};
+use super::subject::Subjects;
+use super::transition::{
+    Identity, Key, Place, Transition, TransitionKind, Window, is_historical, transition_id,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use weir_ingest::model::{AppendTime, EventTime};
+
+/// What a checkpoint keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RuleRowsState {
+    counts: Vec<(Vec<String>, Counts)>,
+    next_ordinal: u64,
+}
+
+/// One result row.
+#[derive(Debug, Clone, Copy)]
+pub struct ResultRow<'a> {
+    /// Values of the key columns, in order.
+    pub key: &'a [String],
+    /// Event time: the window's end, or the reading's time.
+    pub at: EventTime,
+    /// Where it was seen.
+    pub place: Place<'a>,
+}
+
+/// The rows of one rule.
+#[derive(Debug)]
+pub struct RuleRows {
+    identity: RuleIdentity,
+    subjects: Subjects,
+    keys_max: usize,
+    counts: BTreeMap<Vec<String>, Counts>,
+    next_ordinal: u64,
+}
+
+impl RuleRows {
+    /// No rows yet.
+    pub fn new(identity: RuleIdentity, subjects: Subjects, keys_max: usize) -> Self {
+        Self { identity, subjects, keys_max, counts: BTreeMap::new(), next_ordinal: 0 }
+    }
+
+    /// Goes on from a checkpoint.
+    #[must_use]
+    pub fn restore(mut self, state: RuleRowsState) -> Self {
+        self.counts = state.counts.into_iter().collect();
+        self.next_ordinal = state.next_ordinal;
+        self
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> RuleRowsState {
+        let counts = self.counts.iter().map(|(key, counts)| (key.clone(), counts.clone()));
+        RuleRowsState { counts: counts.collect(), next_ordinal: self.next_ordinal }
+    }
+
+    /// Ordinal that the next output will have.
+    pub fn next_ordinal(&self) -> u64 {
+        self.next_ordinal
+    }
+
+    /// One result row as an event.
+    /// # Errors
+    /// More keys than allowed; the rule must stop.
+    pub fn row(
+        &mut self,
+        row: ResultRow<'_>,
+        appended: AppendTime,
+        evidence: Evidence,
+    ) -> Result<Transition, TooManyKeys> {
+        let count = self.count(row.key, row.at)?;
+        let key = Key::new(&self.identity.key_columns, row.key);
+        let id = transition_id(&Identity {
+            rule_uid: self.identity.uid,
+            rule_version: self.identity.version,
+            key: &key,
+            kind: TransitionKind::Row,
+            event_time: row.at,
+            place: row.place,
+            count,
+        });
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        let (window, topic): (Option<Window>, Option<String>) = match row.place {
+            Place::Window(window) => (Some(window), None),
+            Place::Topic(topic) => (None, Some(topic.to_owned())),
+            Place::Nowhere => (None, None),
+        };
+        Ok(Transition {
+            id,
+            alarm_id: None,
+            rule: self.identity.name.clone(),
+            rule_uid: self.identity.uid,
+            rule_version: self.identity.version,
+            ordinal,
+            subject: self.subjects.of(&key),
+            key,
+            kind: TransitionKind::Row,
+            severity: self.identity.severity,
+            state: State::default(),
+            event_time: row.at,
+            append_time: appended,
+            window,
+            topic,
+            members: Vec::new(),
+            values: evidence.values,
+            late: false,
+            historical: is_historical(row.at, appended),
+            reason: None,
+            operator: None,
+            comment: None,
+            receipt: evidence.receipt,
+        })
+    }
+
+    fn count(&mut self, key: &[String], at: EventTime) -> Result<u32, TooManyKeys> {
+        if let Some(counts) = self.counts.get_mut(key) {
+            return Ok(counts.next(at));
+        }
+        if self.counts.len() >= self.keys_max {
+            let rule = self.identity.name.clone();
+            return Err(TooManyKeys { rule, limit: self.keys_max });
+        }
+        Ok(self.counts.entry(key.to_vec()).or_default().next(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alarms::Severity;
+
+    #[test]
+    fn equal_rows_of_one_instant_have_different_ids_and_a_restored_rule_goes_on() {
+        let identity = RuleIdentity {
+            name: "avg".to_owned(),
+            uid: 3,
+            version: 1,
+            severity: Severity::Low,
+            key_columns: vec!["room".to_owned()],
+        };
+        let new = || RuleRows::new(identity.clone(), Subjects::new("avg", Vec::new()), 1);
+        let key = ["3J".to_owned()];
+        let row = ResultRow { key: &key, at: EventTime(5), place: Place::Topic("/a") };
+        let evidence = || Evidence { values: "{}".to_owned(), receipt: None };
+        let mut rows = new();
+        let first = rows.row(row, AppendTime(9), evidence()).unwrap();
+        let mut restored = new().restore(rows.state());
+        let second = rows.row(row, AppendTime(9), evidence()).unwrap();
+        assert_ne!(first.id, second.id);
+        assert_eq!((first.ordinal, second.ordinal), (0, 1));
+        assert_eq!(restored.row(row, AppendTime(9), evidence()).unwrap(), second);
+        let other = ["3K".to_owned()];
+        let one_too_many = ResultRow { key: &other, ..row };
+        assert!(rows.row(one_too_many, AppendTime(9), evidence()).is_err());
+    }
+}

@@ -1,0 +1,701 @@
+//! All alarm keys of one rule: verdicts, passing time and operators in, transitions out.
+//!
+//! Promise: transitions come in one order, that of the input, timers in (due, key, member) order and
+//! nothing in hash order; equal state serialises to equal bytes. Elsewhere: what a verdict is made of
+//! is the rule runner's; where transitions are kept is the log's.
+
+use super::Severity;
+use super::command::{Command, Target};
+use super::keys::{Evidence, Happening, Judge, KeyState, Recorder, may_shelve};
+use super::lifecycle::{AlarmInput, Annunciation, Seen, State, Why};
+use super::members::{
+    Cause, ForTimers, KeyEvent, MayClear, MemberReading, MemberRules, Members, Service, Watch,
+};
+use super::subject::{Subjects, is_at_or_below};
+use super::transition::{Key, Transition, Window};
+use super::verdict::{Condition, Decision, NoData, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use weir_ingest::model::{AppendTime, EventTime};
+
+/// Which rule this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleIdentity {
+    /// Its name.
+    pub name: String,
+    /// What survives a replacement; under replay of a file the statement's position.
+    pub uid: u64,
+    /// Grows with every replacement.
+    pub version: u32,
+    /// Declared severity.
+    pub severity: Severity,
+    /// Names of the key columns, in order.
+    pub key_columns: Vec<String>,
+}
+
+/// In which order verdicts come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Judging {
+    /// One per key and window, in (end, key) order.
+    Windows,
+    /// One per reading, as it arrives.
+    OnArrival,
+    /// One per reading, in event-time order behind the watermark (rules with FOR).
+    InEventTime,
+}
+
+/// What a rule says about its alarms.
+#[derive(Debug, Clone)]
+pub struct RuleSettings {
+    /// Which rule.
+    pub identity: RuleIdentity,
+    /// The FOR holds.
+    pub condition: Condition,
+    /// ON NO DATA; `None` when it is left out and nothing is shown stale.
+    pub no_data: Option<NoData>,
+    /// In which order verdicts come.
+    pub judging: Judging,
+    /// Where its keys stand in the topic tree.
+    pub subjects: Subjects,
+    /// Keys it may have at once.
+    pub keys_max: usize,
+    /// Longest shelving, in microseconds.
+    pub shelve_max_us: i64,
+}
+
+impl RuleSettings {
+    /// Default of `keys_max`.
+    pub const KEYS_MAX: usize = 1_000_000;
+    /// Default of `shelve_max_us`: 8 hours.
+    pub const SHELVE_MAX_US: i64 = 8 * 3600 * 1_000_000;
+
+    fn member_rules(&self) -> MemberRules {
+        MemberRules { condition: self.condition, no_data: self.no_data }
+    }
+
+    fn for_timers(&self) -> ForTimers {
+        match self.judging {
+            Judging::Windows => ForTimers::WaitForVerdict,
+            Judging::OnArrival | Judging::InEventTime => ForTimers::Fire,
+        }
+    }
+}
+
+/// The rule has more keys than it may; it must fail visibly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rule '{rule}' has more than {limit} keys; group by fewer columns or raise max_keys")]
+pub struct TooManyKeys {
+    /// Which rule.
+    pub rule: String,
+    /// How many it may have.
+    pub limit: usize,
+}
+
+/// One row of an emitted window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowRow {
+    /// Values of the key columns, in order.
+    pub key: Vec<String>,
+    /// What the rule says of it.
+    pub verdict: Verdict,
+}
+
+/// One key as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyView {
+    /// The key.
+    pub key: Key,
+    /// The open occurrence, or the last one.
+    pub alarm_id: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// Nothing has been known for longer than ON NO DATA allows.
+    pub stale: bool,
+}
+
+/// What a checkpoint keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleAlarmsState {
+    keys: Vec<(Vec<String>, KeyState)>,
+    out_of_service: BTreeSet<String>,
+    next_ordinal: u64,
+}
+
+type KeyValues = Arc<[String]>;
+
+/// The alarms of one rule.
+#[derive(Debug)]
+pub struct RuleAlarms {
+    settings: RuleSettings,
+    keys: BTreeMap<KeyValues, KeyState>,
+    /// Places that people took out of service.
+    out_of_service: BTreeSet<String>,
+    next_ordinal: u64,
+    /// When to look at which member (`""` for a window's key); may be early, is never late.
+    timers: BTreeSet<(EventTime, KeyValues, String)>,
+    shelvings: BTreeSet<(AppendTime, KeyValues)>,
+}
+
+impl RuleAlarms {
+    /// No keys yet.
+    pub fn new(settings: RuleSettings) -> Self {
+        Self {
+            settings,
+            keys: BTreeMap::new(),
+            out_of_service: BTreeSet::new(),
+            next_ordinal: 0,
+            timers: BTreeSet::new(),
+            shelvings: BTreeSet::new(),
+        }
+    }
+
+    /// Goes on from a checkpoint, or carries the alarms of a replaced version by key.
+    pub fn restore(settings: RuleSettings, state: RuleAlarmsState) -> Self {
+        let mut alarms = Self::new(settings);
+        alarms.out_of_service = state.out_of_service;
+        alarms.next_ordinal = state.next_ordinal;
+        let timers = alarms.settings.for_timers();
+        for (values, mut key_state) in state.keys {
+            let key: KeyValues = values.into();
+            queue_all(&mut alarms.timers, timers, &key, &mut key_state.judge);
+            if let Annunciation::Shelved { until } = key_state.state.annunciation {
+                alarms.shelvings.insert((until, Arc::clone(&key)));
+            }
+            alarms.keys.insert(key, key_state);
+        }
+        alarms
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> RuleAlarmsState {
+        RuleAlarmsState {
+            keys: self.keys.iter().map(|(key, state)| (key.to_vec(), state.clone())).collect(),
+            out_of_service: self.out_of_service.clone(),
+            next_ordinal: self.next_ordinal,
+        }
+    }
+
+    /// What the rule says about its alarms.
+    pub fn settings(&self) -> &RuleSettings {
+        &self.settings
+    }
+
+    /// Ordinal that the next output will have.
+    pub fn next_ordinal(&self) -> u64 {
+        self.next_ordinal
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Every key, in order.
+    pub fn list(&self) -> impl Iterator<Item = KeyView> {
+        self.keys.iter().map(|(key, state)| KeyView {
+            key: Key::new(&self.settings.identity.key_columns, key),
+            alarm_id: state.alarm_id.clone(),
+            state: state.state,
+            stale: state.judge.is_stale(),
+        })
+    }
+
+    /// Occurrences that are listed and whose sensors have fallen silent.
+    pub fn stale_alarms(&self) -> BTreeSet<String> {
+        let stale = self.keys.values().filter(|key| key.state.is_listed() && key.judge.is_stale());
+        stale.filter_map(|key| key.alarm_id.clone()).collect()
+    }
+
+    /// An emitted window with all its rows; `evidence(i)` is asked for the rows that change something.
+    /// Several rows of one key count as one: raise before unknown before band before clear.
+    /// # Errors
+    /// More keys than allowed; the rule must stop.
+    pub fn window(
+        &mut self,
+        window: Window,
+        rows: &[WindowRow],
+        appended: AppendTime,
+        mut evidence: impl FnMut(usize) -> Evidence,
+    ) -> Result<Vec<Transition>, TooManyKeys> {
+        let mut out = Vec::new();
+        self.expire_shelvings(appended, &mut out);
+        self.fire_until(EventTime(window.end.0.saturating_sub(1)), appended, &mut out);
+        for (key, (verdict, row)) in strongest(rows) {
+            let no_data = self.settings.no_data;
+            let key = self.key(key)?;
+            let Some(state) = self.keys.get_mut(&key) else { continue };
+            let Judge::Window(watch) = &mut state.judge else { continue };
+            let (decision, _) = watch.step(window.end, verdict, MayClear::Yes, no_data);
+            if let Some(due) = watch.to_queue(ForTimers::WaitForVerdict) {
+                self.timers.insert((due, Arc::clone(&key), String::new()));
+            }
+            let Some(input) = input_of(decision) else { continue };
+            let mut happening = Happening::new(window.end, appended);
+            happening.window = Some(window);
+            happening.evidence = Some(evidence(row));
+            recorder(&self.settings, &mut self.next_ordinal, &mut out)
+                .input(&key, state, input, &happening);
+        }
+        Ok(out)
+    }
+
+    /// One reading; `evidence` is asked for when it changes something or starts a FOR.
+    /// # Errors
+    /// More keys than allowed; the rule must stop.
+    pub fn reading(
+        &mut self,
+        key: &[String],
+        reading: &MemberReading<'_>,
+        appended: AppendTime,
+        evidence: impl FnOnce() -> Evidence,
+    ) -> Result<Vec<Transition>, TooManyKeys> {
+        let mut out = Vec::new();
+        self.expire_shelvings(appended, &mut out);
+        if self.settings.judging == Judging::InEventTime {
+            self.fire_until(reading.at, appended, &mut out);
+        }
+        let key = self.key(key)?;
+        let Some(state) = self.keys.get_mut(&key) else { return Ok(out) };
+        let Judge::Members(members) = &mut state.judge else { return Ok(out) };
+        let places = &self.out_of_service;
+        let event = members
+            .step(self.settings.member_rules(), reading, || service_of(places, reading.topic));
+        let mut held = false;
+        if let Some(watch) = members.watch_mut(reading.topic) {
+            held = watch.is_held();
+            if let Some(due) = watch.to_queue(self.settings.for_timers()) {
+                self.timers.insert((due, Arc::clone(&key), reading.topic.to_owned()));
+            }
+        }
+        let hold = held && reading.verdict != Verdict::Unknown;
+        let shown = (event.is_some() || hold).then(evidence);
+        match &shown {
+            Some(evidence) if hold => {
+                state.held.insert(reading.topic.to_owned(), evidence.clone());
+            }
+            _ if !held => drop(state.held.remove(reading.topic)),
+            _ => {}
+        }
+        if let Some(event) = event {
+            let mut happening = Happening::new(reading.at, appended);
+            happening.topic = Some(reading.topic);
+            happening.evidence = shown;
+            recorder(&self.settings, &mut self.next_ordinal, &mut out)
+                .event(&key, state, event, happening);
+        }
+        Ok(out)
+    }
+
+    /// The rule's watermark came to `watermark`: FOR and NO DATA timers due by then fire.
+    /// For a windowed rule: after the windows it closed.
+    pub fn advance(&mut self, watermark: EventTime, appended: AppendTime) -> Vec<Transition> {
+        let mut out = Vec::new();
+        self.expire_shelvings(appended, &mut out);
+        self.fire_until(watermark, appended, &mut out);
+        out
+    }
+
+    /// The first reading or tick after the doors were shut is of `at`: silence counts from there.
+    pub fn restart_silence(&mut self, at: EventTime) {
+        for state in self.keys.values_mut() {
+            match &mut state.judge {
+                Judge::Window(watch) => watch.restart(at),
+                Judge::Members(members) => members.restart(at),
+            }
+        }
+    }
+
+    /// A sensor (or a windowed rule's key; then `topic` is not used) that should report from `at` on.
+    /// # Errors
+    /// More keys than allowed; the rule must stop.
+    pub fn expect(
+        &mut self,
+        key: &[String],
+        topic: &str,
+        at: EventTime,
+    ) -> Result<(), TooManyKeys> {
+        let key = self.key(key)?;
+        let rules = self.settings.member_rules();
+        let Some(state) = self.keys.get_mut(&key) else { return Ok(()) };
+        let (member, watch) = match &mut state.judge {
+            Judge::Window(watch) => {
+                watch.expect(at, rules.no_data);
+                ("", watch)
+            }
+            Judge::Members(members) => {
+                let service = service_of(&self.out_of_service, topic);
+                (topic, members.expect(rules, topic, at, service))
+            }
+        };
+        if let Some(due) = watch.to_queue(self.settings.for_timers()) {
+            self.timers.insert((due, Arc::clone(&key), member.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// An operator's command of `at`; one that is about another rule changes nothing.
+    pub fn command(
+        &mut self,
+        command: &Command,
+        at: EventTime,
+        appended: AppendTime,
+    ) -> Vec<Transition> {
+        let mut out = Vec::new();
+        self.expire_shelvings(appended, &mut out);
+        let mut happening = Happening::new(at, appended);
+        happening.operator = Some(command.by());
+        match command {
+            Command::Acknowledge { target, comment, .. } => {
+                happening.comment.clone_from(comment);
+                self.operate(target, command, happening, &mut out);
+            }
+            Command::Shelve { target, reason, .. } => {
+                happening.comment = Some(reason.clone());
+                self.operate(target, command, happening, &mut out);
+            }
+            Command::Unshelve { target, .. } => {
+                self.operate(target, command, happening, &mut out);
+            }
+            Command::TakeOutOfService { topic, reason, .. } => {
+                happening.comment = Some(reason.clone());
+                self.take_out_of_service(topic, &happening, &mut out);
+            }
+            Command::ReturnToService { topic, .. } => {
+                self.return_to_service(topic, &happening, &mut out);
+            }
+        }
+        out
+    }
+
+    /// The rule is gone: its open alarms close and nothing is left.
+    pub fn rule_dropped(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
+        let mut out = Vec::new();
+        let happening = Happening::new(at, appended);
+        for (key, state) in &mut self.keys {
+            recorder(&self.settings, &mut self.next_ordinal, &mut out).input(
+                key,
+                state,
+                AlarmInput::RuleDropped,
+                &happening,
+            );
+        }
+        self.keys.clear();
+        self.timers.clear();
+        self.shelvings.clear();
+        out
+    }
+
+    fn key(&mut self, values: &[String]) -> Result<KeyValues, TooManyKeys> {
+        if let Some((key, _)) = self.keys.get_key_value(values) {
+            return Ok(Arc::clone(key));
+        }
+        if self.keys.len() >= self.settings.keys_max {
+            let rule = self.settings.identity.name.clone();
+            return Err(TooManyKeys { rule, limit: self.settings.keys_max });
+        }
+        let key: KeyValues = values.into();
+        let state = self.new_key(values);
+        self.keys.insert(Arc::clone(&key), state);
+        Ok(key)
+    }
+
+    fn new_key(&self, values: &[String]) -> KeyState {
+        let mut state = KeyState::new(match self.settings.judging {
+            Judging::Windows => Judge::Window(Watch::new(self.settings.condition)),
+            Judging::OnArrival | Judging::InEventTime => Judge::Members(Members::new()),
+        });
+        if !self.out_of_service.is_empty()
+            && service_of(&self.out_of_service, &self.subject(values)) == Service::Out
+        {
+            state.state.annunciation = Annunciation::OutOfService;
+        }
+        state
+    }
+
+    fn subject(&self, values: &[String]) -> String {
+        self.settings.subjects.of(&Key::new(&self.settings.identity.key_columns, values))
+    }
+
+    fn fire_until(&mut self, now: EventTime, appended: AppendTime, out: &mut Vec<Transition>) {
+        while self.timers.first().is_some_and(|(due, _, _)| *due <= now) {
+            let Some((due, key, member)) = self.timers.pop_first() else { break };
+            self.fire(due, &key, &member, appended, out);
+        }
+    }
+
+    /// Looks at one member; what is due exactly now fires, and its next timer is queued.
+    fn fire(
+        &mut self,
+        due: EventTime,
+        key: &KeyValues,
+        member: &str,
+        appended: AppendTime,
+        out: &mut Vec<Transition>,
+    ) {
+        let timers = self.settings.for_timers();
+        let Some(state) = self.keys.get_mut(key) else { return };
+        let event = match &mut state.judge {
+            Judge::Window(watch) => {
+                watch.unqueued();
+                match watch.due(timers) {
+                    Some(real) if real <= due => match watch.fire(due, timers) {
+                        (Decision::Raise, cause) => Some(KeyEvent::Raised(cause)),
+                        (Decision::Clear, _) => Some(KeyEvent::Cleared),
+                        (Decision::None, _) => None,
+                    },
+                    Some(_) | None => None,
+                }
+            }
+            Judge::Members(members) => {
+                let Some(watch) = members.watch_mut(member) else { return };
+                watch.unqueued();
+                match watch.due(timers) {
+                    Some(real) if real <= due => members.fire(member, due),
+                    Some(_) | None => None,
+                }
+            }
+        };
+        let watch = match &mut state.judge {
+            Judge::Window(watch) => Some(watch),
+            Judge::Members(members) => members.watch_mut(member),
+        };
+        if let Some(next) = watch.and_then(|watch| watch.to_queue(timers)) {
+            self.timers.insert((next, Arc::clone(key), member.to_owned()));
+        }
+        let Some(event) = event else { return };
+        let mut happening = Happening::new(due, appended);
+        happening.topic = (!member.is_empty()).then_some(member);
+        happening.evidence = state.held.remove(member);
+        recorder(&self.settings, &mut self.next_ordinal, out).event(key, state, event, happening);
+    }
+
+    fn expire_shelvings(&mut self, appended: AppendTime, out: &mut Vec<Transition>) {
+        while self.shelvings.first().is_some_and(|(until, _)| *until <= appended) {
+            let Some((until, key)) = self.shelvings.pop_first() else { break };
+            let Some(state) = self.keys.get_mut(&key) else { continue };
+            if state.state.annunciation != (Annunciation::Shelved { until }) {
+                continue;
+            }
+            let mut happening = Happening::new(EventTime(until.0), appended);
+            happening.reason = Some("expired".to_owned());
+            recorder(&self.settings, &mut self.next_ordinal, out).input(
+                &key,
+                state,
+                AlarmInput::ShelveExpired,
+                &happening,
+            );
+        }
+    }
+
+    /// A command about one occurrence.
+    fn operate(
+        &mut self,
+        target: &Target,
+        command: &Command,
+        mut happening: Happening<'_>,
+        out: &mut Vec<Transition>,
+    ) {
+        if target.rule_uid != self.settings.identity.uid {
+            return;
+        }
+        let Ok(key) = self.key(&target.key.values()) else { return };
+        let Some(state) = self.keys.get_mut(&key) else { return };
+        let input = command_input(command, &self.settings, state, happening.appended);
+        let mut recorder = recorder(&self.settings, &mut self.next_ordinal, out);
+        match input {
+            Ok(input) => {
+                recorder.input(&key, state, input, &happening);
+                if let Annunciation::Shelved { until } = state.state.annunciation {
+                    self.shelvings.insert((until, key));
+                }
+            }
+            Err(why) => {
+                happening.reason = Some(command.verb().to_owned());
+                recorder.ineffective(&key, state, why, &happening);
+            }
+        }
+    }
+
+    fn take_out_of_service(
+        &mut self,
+        place: &str,
+        happening: &Happening<'_>,
+        out: &mut Vec<Transition>,
+    ) {
+        self.out_of_service.insert(place.to_owned());
+        for (key, state) in &mut self.keys {
+            let cleared = match &mut state.judge {
+                Judge::Window(_) => None,
+                Judge::Members(members) => {
+                    members.take_out_of_service(|topic| is_at_or_below(topic, place))
+                }
+            };
+            let mut recorder = recorder(&self.settings, &mut self.next_ordinal, out);
+            if let Some(event) = cleared {
+                let mut happening = happening.clone();
+                happening.reason = Some("out_of_service".to_owned());
+                recorder.event(key, state, event, happening);
+            }
+            let key_values = Key::new(&self.settings.identity.key_columns, key);
+            if is_at_or_below(&self.settings.subjects.of(&key_values), place) {
+                recorder.input(key, state, AlarmInput::TakeOutOfService, happening);
+            }
+        }
+    }
+
+    fn return_to_service(
+        &mut self,
+        place: &str,
+        happening: &Happening<'_>,
+        out: &mut Vec<Transition>,
+    ) {
+        self.out_of_service.remove(place);
+        let others = &self.out_of_service;
+        let returned =
+            |topic: &str| is_at_or_below(topic, place) && service_of(others, topic) == Service::In;
+        for (key, state) in &mut self.keys {
+            if let Judge::Members(members) = &mut state.judge {
+                members.return_to_service(returned);
+            }
+            let key_values = Key::new(&self.settings.identity.key_columns, key);
+            if returned(&self.settings.subjects.of(&key_values)) {
+                recorder(&self.settings, &mut self.next_ordinal, out).input(
+                    key,
+                    state,
+                    AlarmInput::ReturnToService,
+                    happening,
+                );
+            }
+        }
+    }
+}
+
+impl Recorder<'_> {
+    /// What members did, as the lifecycle sees it.
+    fn event(
+        &mut self,
+        key: &[String],
+        state: &mut KeyState,
+        event: KeyEvent,
+        mut happening: Happening<'_>,
+    ) {
+        let (input, cause) = match event {
+            KeyEvent::Raised(cause) => (AlarmInput::Raise, cause),
+            KeyEvent::MemberAdded(cause) => (AlarmInput::MemberAdded, cause),
+            KeyEvent::Cleared => (AlarmInput::Clear, Cause::Verdict),
+        };
+        match cause {
+            Cause::Verdict => {}
+            Cause::Late => happening.late = true,
+            Cause::NoData => {
+                happening.reason = Some("no_data".to_owned());
+                happening.evidence = Some(Evidence { values: "{}".to_owned(), receipt: None });
+            }
+        }
+        self.input(key, state, input, &happening);
+    }
+}
+
+fn recorder<'a>(
+    settings: &'a RuleSettings,
+    next_ordinal: &'a mut u64,
+    out: &'a mut Vec<Transition>,
+) -> Recorder<'a> {
+    Recorder { rule: &settings.identity, subjects: &settings.subjects, next_ordinal, out }
+}
+
+fn input_of(decision: Decision) -> Option<AlarmInput> {
+    match decision {
+        Decision::None => None,
+        Decision::Raise => Some(AlarmInput::Raise),
+        Decision::Clear => Some(AlarmInput::Clear),
+    }
+}
+
+fn service_of(places: &BTreeSet<String>, topic: &str) -> Service {
+    match places.iter().any(|place| is_at_or_below(topic, place)) {
+        true => Service::Out,
+        false => Service::In,
+    }
+}
+
+/// What a command asks of the lifecycle, or why it does not apply.
+fn command_input(
+    command: &Command,
+    settings: &RuleSettings,
+    state: &KeyState,
+    now: AppendTime,
+) -> Result<AlarmInput, Why> {
+    let target = command.target().ok_or(Why::OtherOccurrence)?;
+    if state.alarm_id.as_deref() != Some(target.alarm_id.as_str()) {
+        return Err(Why::OtherOccurrence);
+    }
+    match command {
+        Command::Acknowledge { .. } => {
+            let outdated = target.seen_ordinal.is_some_and(|seen| seen < state.newest_ordinal);
+            Ok(AlarmInput::Acknowledge {
+                seen: if outdated { Seen::Outdated } else { Seen::Newest },
+            })
+        }
+        Command::Shelve { for_us, reason, authority, .. } => {
+            may_shelve(settings.identity.severity, *authority)?;
+            if reason.trim().is_empty() {
+                return Err(Why::NoReason);
+            }
+            if *for_us <= 0 {
+                return Err(Why::AlreadyOver);
+            }
+            let for_us = (*for_us).min(settings.shelve_max_us);
+            Ok(AlarmInput::Shelve { until: AppendTime(now.0.saturating_add(for_us)) })
+        }
+        Command::Unshelve { .. } => Ok(AlarmInput::Unshelve),
+        Command::TakeOutOfService { .. } => Ok(AlarmInput::TakeOutOfService),
+        Command::ReturnToService { .. } => Ok(AlarmInput::ReturnToService),
+    }
+}
+
+/// One verdict per key, in key order, with the first row that has it.
+fn strongest(rows: &[WindowRow]) -> BTreeMap<&[String], (Verdict, usize)> {
+    let mut strongest: BTreeMap<&[String], (Verdict, usize)> = BTreeMap::new();
+    for (i, row) in rows.iter().enumerate() {
+        let entry = strongest.entry(&row.key).or_insert((row.verdict, i));
+        if strength(row.verdict) > strength(entry.0) {
+            *entry = (row.verdict, i);
+        }
+    }
+    strongest
+}
+
+fn strength(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Clear => 0,
+        Verdict::Band => 1,
+        Verdict::Unknown => 2,
+        Verdict::Raise => 3,
+    }
+}
+
+/// Queues every timer of a key that comes from a checkpoint.
+fn queue_all(
+    queue: &mut BTreeSet<(EventTime, KeyValues, String)>,
+    timers: ForTimers,
+    key: &KeyValues,
+    judge: &mut Judge,
+) {
+    let mut add = |member: &str, watch: &mut Watch| {
+        watch.unqueued();
+        if let Some(due) = watch.to_queue(timers) {
+            queue.insert((due, Arc::clone(key), member.to_owned()));
+        }
+    };
+    match judge {
+        Judge::Window(watch) => add("", watch),
+        Judge::Members(members) => {
+            members.watches_mut().for_each(|(topic, watch)| add(topic, watch));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

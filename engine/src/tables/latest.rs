@@ -1,0 +1,211 @@
+//! The latest reading of each series: the one with the largest (time, append time, offset).
+//!
+//! Promise: columnar state, one slot per series id; applying a batch allocates for new series and
+//! for TEXT only. Reading entries twice changes nothing.
+//! Elsewhere: who feeds it is `pump`; how it answers SQL is `queries::catalog`.
+
+mod column;
+// GATE1
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type};
+use column::LatestColumn;
+use std::sync::Arc;
+use weir_ingest::model::reading::{self, Position};
+use weir_ingest::model::{AppendTime, SeriesSnapshot, StreamDefinition};
+
+/// The column that `latest.<stream>` has beyond the stream's own: seconds since the event time.
+pub const AGE: &str = "age";
+
+/// The schema of `latest.<stream>`: the stream's table columns, then `age` in seconds.
+pub fn latest_schema(stream: &StreamDefinition) -> SchemaRef {
+    let table = reading::table_schema(stream);
+    let mut fields: Vec<_> = table.fields().iter().map(Arc::clone).collect();
+    fields.push(Arc::new(Field::new(AGE, DataType::Float64, false)));
+    Arc::new(Schema::new(fields))
+}
+
+/// One row per series of one stream.
+#[derive(Debug, Default)]
+pub struct LatestIndex {
+    /// By series id; `NEVER` where no reading came yet.
+    times: Vec<i64>,
+    appended: Vec<i64>,
+    partitions: Vec<i32>,
+    offsets: Vec<u64>,
+    sent: Vec<Option<i64>>,
+    fields: Vec<LatestColumn>,
+}
+
+/// The time of a series without a reading.
+const NEVER: i64 = i64::MIN;
+
+impl LatestIndex {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of series that have a reading.
+    pub fn len(&self) -> usize {
+        self.times.iter().filter(|time| **time != NEVER).count()
+    }
+
+    /// Whether no series has a reading.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes in a stored batch of `stream` that lies at `at`.
+    pub fn apply(&mut self, stream: &StreamDefinition, at: Position, stored: &RecordBatch) {
+        if stored.num_rows() == 0 {
+            return;
+        }
+        let series = reading::series_column(stored).values();
+        let highest = series.iter().copied().max().unwrap_or(0) as usize;
+        self.grow(stream, highest + 1);
+        let winners = self.winners(at, series, reading::time_column(stored));
+        for (column, field) in self.fields.iter_mut().zip(stream.columns()) {
+            match stored.column_by_name(&field.name) {
+                Some(values) => column.set(values, &winners),
+                None => column.clear(&winners),
+            }
+        }
+        self.set_sent(stored, &winners);
+    }
+
+    /// All series with a reading, in id order, as [`latest_schema`]; `now` makes `age`.
+    pub fn batch(
+        &self,
+        stream: &StreamDefinition,
+        series: &SeriesSnapshot,
+        now: AppendTime,
+    ) -> RecordBatch {
+        let present: Vec<u32> = (0u32..)
+            .zip(&self.times)
+            .take(series.len())
+            .filter(|(_, time)| **time != NEVER)
+            .map(|(id, _)| id)
+            .collect();
+        let schema = latest_schema(stream);
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| self.column(stream, series, now, &present, field))
+            .collect();
+        RecordBatch::try_new(schema, columns).expect("columns are built from latest_schema")
+    }
+
+    fn grow(&mut self, stream: &StreamDefinition, series: usize) {
+        for column in stream.columns().iter().skip(self.fields.len()) {
+            self.fields.push(LatestColumn::new(column.column_type));
+        }
+        let series = series.max(self.times.len());
+        self.times.resize(series, NEVER);
+        self.appended.resize(series, NEVER);
+        self.partitions.resize(series, 0);
+        self.offsets.resize(series, 0);
+        self.sent.resize(series, None);
+        for column in &mut self.fields {
+            column.grow(series);
+        }
+    }
+
+    /// (series, row) of each row that is newer than what its series has, in row order.
+    fn winners(&mut self, at: Position, series: &[u32], times: &[i64]) -> Vec<(u32, u32)> {
+        let mut winners = Vec::with_capacity(series.len());
+        for (row, (id, time)) in (0u32..).zip(series.iter().zip(times)) {
+            let slot = *id as usize;
+            let offset = at.base_offset.0 + u64::from(row);
+            let new = (*time, at.append_time.0, offset);
+            if new > (self.times[slot], self.appended[slot], self.offsets[slot]) {
+                self.times[slot] = *time;
+                self.appended[slot] = at.append_time.0;
+                self.partitions[slot] = at.partition.0.cast_signed();
+                self.offsets[slot] = offset;
+                winners.push((*id, row));
+            }
+        }
+        winners
+    }
+
+    fn set_sent(&mut self, stored: &RecordBatch, winners: &[(u32, u32)]) {
+        let sent = stored
+            .column_by_name(reading::SOURCE_TIME)
+            .map(|column| column.as_primitive::<TimestampMicrosecondType>());
+        for (series, row) in winners {
+            let row = *row as usize;
+            let value = sent.filter(|sent| sent.is_valid(row)).map(|sent| sent.value(row));
+            self.sent[*series as usize] = value;
+        }
+    }
+
+    fn column(
+        &self,
+        stream: &StreamDefinition,
+        series: &SeriesSnapshot,
+        now: AppendTime,
+        present: &[u32],
+        field: &Field,
+    ) -> ArrayRef {
+        let slots = || present.iter().map(|id| *id as usize);
+        let timestamps = |values: &[i64]| -> ArrayRef {
+            let values = TimestampMicrosecondArray::from_iter_values(slots().map(|s| values[s]));
+            Arc::new(values.with_timezone("UTC"))
+        };
+        let dictionary = |values: &ArrayRef| -> ArrayRef {
+            let keys = UInt32Array::from(present.to_vec());
+            Arc::new(DictionaryArray::<UInt32Type>::new(keys, Arc::clone(values)))
+        };
+        match field.name().as_str() {
+            reading::TIME => timestamps(&self.times),
+            "received_at" => timestamps(&self.appended),
+            reading::SOURCE_TIME => {
+                let sent = slots().map(|s| self.sent[s]).collect::<TimestampMicrosecondArray>();
+                Arc::new(sent.with_timezone("UTC"))
+            }
+            "topic" => dictionary(&series.topics),
+            "partition" => {
+                Arc::new(Int32Array::from_iter_values(slots().map(|s| self.partitions[s])))
+            }
+            "offset" => Arc::new(UInt64Array::from_iter_values(slots().map(|s| self.offsets[s]))),
+            "publisher" => anonymous(present.len()),
+            AGE => Arc::new(Float64Array::from_iter_values(
+                slots().map(|s| seconds_between(self.times[s], now.0)),
+            )),
+            name => match stream.levels().iter().position(|level| level == name) {
+                Some(level) => dictionary(&series.levels[level]),
+                None => self.field(stream, name, present),
+            },
+        }
+    }
+
+    fn field(&self, stream: &StreamDefinition, name: &str, present: &[u32]) -> ArrayRef {
+        let index = stream.columns().iter().position(|column| column.name == name);
+        let index = index.expect("latest_schema names levels and fields of the stream");
+        match self.fields.get(index) {
+            Some(column) => column.gather(present),
+            None => arrow::array::new_null_array(
+                &stream.columns()[index].column_type.data_type(),
+                present.len(),
+            ),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an age in seconds needs no 53 bits of them")]
+fn seconds_between(earlier_us: i64, later_us: i64) -> f64 {
+    later_us.saturating_sub(earlier_us) as f64 / 1e6
+}
+
+/// Until tokens exist every caller is `anonymous`.
+fn anonymous(rows: usize) -> ArrayRef {
+    let keys = UInt32Array::from(vec![0; rows]);
+    Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(vec!["anonymous"]))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! One field of the latest readings: a growable typed column, indexed by series id.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use std::sync::Arc;
+use weir_ingest::model::ColumnType;
+
+#[derive(Debug)]
+pub(super) enum LatestColumn {
+    Double(Vec<Option<f64>>),
+    Bigint(Vec<Option<i64>>),
+    Boolean(Vec<Option<bool>>),
+    Text(Vec<Option<Box<str>>>),
+    Timestamp(Vec<Option<i64>>),
+}
+
+impl LatestColumn {
+    pub(super) fn new(column_type: ColumnType) -> Self {
+        match column_type {
+            ColumnType::Double => Self::Double(Vec::new()),
+            ColumnType::Bigint => Self::Bigint(Vec::new()),
+            ColumnType::Boolean => Self::Boolean(Vec::new()),
+            ColumnType::Text => Self::Text(Vec::new()),
+            ColumnType::Timestamp => Self::Timestamp(Vec::new()),
+        }
+    }
+
+    pub(super) fn grow(&mut self, series: usize) {
+        match self {
+            Self::Double(slots) => slots.resize(series, None),
+            Self::Bigint(slots) | Self::Timestamp(slots) => slots.resize(series, None),
+            Self::Boolean(slots) => slots.resize(series, None),
+            Self::Text(slots) => slots.resize(series, None),
+        }
+    }
+
+    /// Sets slot `series` to `values[row]` for each (series, row); a later pair wins.
+    pub(super) fn set(&mut self, values: &ArrayRef, winners: &[(u32, u32)]) {
+        match self {
+            Self::Double(slots) => {
+                let values = values.as_primitive::<Float64Type>();
+                put(slots, winners, |row| values.is_valid(row).then(|| values.value(row)));
+            }
+            Self::Bigint(slots) => {
+                let values = values.as_primitive::<Int64Type>();
+                put(slots, winners, |row| values.is_valid(row).then(|| values.value(row)));
+            }
+            Self::Timestamp(slots) => {
+                let values = values.as_primitive::<TimestampMicrosecondType>();
+                put(slots, winners, |row| values.is_valid(row).then(|| values.value(row)));
+            }
+            Self::Boolean(slots) => {
+                let values = values.as_boolean();
+                put(slots, winners, |row| values.is_valid(row).then(|| values.value(row)));
+            }
+            Self::Text(slots) => {
+                let values = values.as_string::<i32>();
+                put(slots, winners, |row| values.is_valid(row).then(|| values.value(row).into()));
+            }
+        }
+    }
+
+    /// Sets the winners' slots to null: their frame does not have the column.
+    pub(super) fn clear(&mut self, winners: &[(u32, u32)]) {
+        match self {
+            Self::Double(slots) => put(slots, winners, |_| None),
+            Self::Bigint(slots) | Self::Timestamp(slots) => put(slots, winners, |_| None),
+            Self::Boolean(slots) => put(slots, winners, |_| None),
+            Self::Text(slots) => put(slots, winners, |_| None),
+        }
+    }
+
+    /// The slots of `present`, as an array.
+    pub(super) fn gather(&self, present: &[u32]) -> ArrayRef {
+        let slots = present.iter().map(|id| *id as usize);
+        match self {
+            Self::Double(values) => Arc::new(slots.map(|s| values[s]).collect::<Float64Array>()),
+            Self::Bigint(values) => Arc::new(slots.map(|s| values[s]).collect::<Int64Array>()),
+            Self::Boolean(values) => Arc::new(slots.map(|s| values[s]).collect::<BooleanArray>()),
+            Self::Text(values) => {
+                Arc::new(slots.map(|s| values[s].as_deref()).collect::<StringArray>())
+            }
+            Self::Timestamp(values) => {
+                let times = slots.map(|s| values[s]).collect::<TimestampMicrosecondArray>();
+                Arc::new(times.with_timezone("UTC"))
+            }
+        }
+    }
+}
+
+fn put<T>(slots: &mut [Option<T>], winners: &[(u32, u32)], value: impl Fn(usize) -> Option<T>) {
+    for (series, row) in winners {
+        slots[*series as usize] = value(*row as usize);
+    }
+}

@@ -1,0 +1,160 @@
+//! What can go wrong with the log, by who has to do something about it.
+
+use crate::model::PartitionId;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(
+        "the data directory {directory} is in use by another process; stop it, or use another directory"
+    )]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A newer weir wrote it.
+    #[error(
+        "the data directory {directory} has format {found}; this version reads format {known}: use the version that wrote it"
+    )]
+    UnknownFormat {
+        /// The directory.
+        directory: PathBuf,
+        /// The format found.
+        found: String,
+        /// The format this version writes.
+        known: &'static str,
+    },
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The disk.
+    #[error("cannot open {path}: {source}")]
+    Io {
+        /// What was being opened.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// The catalog cannot be read or changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CatalogError {
+    /// The disk is full: nothing was changed, try again later.
+    #[error("the disk is full; the catalog was not changed")]
+    Full,
+    /// The disk failed: whether the change is durable is unknown.
+    #[error("the catalog failed: {0}; restart after looking at the disk")]
+    Failed(Arc<str>),
+    /// An entry does not read as what it should be.
+    #[error("the catalog entry {entry} cannot be read: {detail}")]
+    Damaged {
+        /// Which.
+        entry: String,
+        /// How.
+        detail: String,
+    },
+}
+
+/// A stream cannot be created, changed or dropped.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StreamChangeError {
+    /// The name is taken.
+    #[error("the stream '{0}' exists already")]
+    Exists(String),
+    /// There is none.
+    #[error("there is no stream '{0}'; see SHOW STREAMS")]
+    Unknown(String),
+    /// A topic could belong to both.
+    #[error(
+        "a topic could match both this template and '{template}' of the stream '{other}'; change a level that tells them apart"
+    )]
+    Overlaps {
+        /// The stream that is there.
+        other: String,
+        /// Its template.
+        template: String,
+    },
+    /// The change makes no valid stream.
+    #[error(transparent)]
+    Invalid(#[from] crate::model::StreamError),
+    /// The catalog did not take it.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The disk did not take its files.
+    #[error("cannot prepare the files of the stream: {0}")]
+    Disk(Arc<str>),
+}
+
+/// Rows were not confirmed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The disk is full. Nothing was stored; retry later.
+    #[error("the disk is full, partition {partition} takes nothing now; retry later")]
+    Full {
+        /// Which.
+        partition: PartitionId,
+    },
+    /// The disk failed. The rows may or may not be stored; publish them again with an id.
+    #[error("partition {partition} failed ({detail}); the rows may or may not be stored")]
+    Unknown {
+        /// Which.
+        partition: PartitionId,
+        /// What happened.
+        detail: Arc<str>,
+    },
+    /// The log is stopping or the stream was dropped. Nothing was stored.
+    #[error("the log is stopped")]
+    Stopped,
+    /// More than a frame holds. Nothing was stored; send smaller batches.
+    #[error(
+        "{rows} rows of {bytes} bytes are more than one append takes ({rows_max} rows, {bytes_max} bytes); send smaller batches"
+    )]
+    TooLarge {
+        /// Rows of the batch.
+        rows: usize,
+        /// Bytes of the batch.
+        bytes: usize,
+        /// Rows allowed.
+        rows_max: usize,
+        /// Bytes allowed.
+        bytes_max: usize,
+    },
+    /// New series could not be made durable. Nothing was stored.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The partition has damaged rows and takes nothing. Nothing was stored.
+    #[error("partition {partition} is damaged and takes nothing; see its state")]
+    Corrupt {
+        /// Which.
+        partition: PartitionId,
+    },
+}
+
+/// The log cannot be read on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The disk.
+    #[error("cannot read partition {partition}: {detail}")]
+    Io {
+        /// Which.
+        partition: PartitionId,
+        /// Why.
+        detail: Arc<str>,
+    },
+    /// Stored bytes changed.
+    #[error("partition {partition} is damaged at byte {at} of {segment}: {detail}")]
+    Rot {
+        /// Which.
+        partition: PartitionId,
+        /// The file.
+        segment: Arc<str>,
+        /// Where.
+        at: u64,
+        /// How it was noticed.
+        detail: Arc<str>,
+    },
+}
