@@ -27,12 +27,12 @@ impl Ladder {
         [10, 30, 60, 300, 600, 1_800, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600];
 
     /// A ladder of `steps`, the last one repeated; no steps means the default ones.
-    pub fn new(steps: Vec<Duration>, expire: Duration, seed: u64) -> Self {
+    pub fn new(steps: Vec<Duration>, expire: Duration, attempts_max: u32, seed: u64) -> Self {
         let steps = match steps.is_empty() {
             true => Self::STEPS_S.map(Duration::from_secs).to_vec(),
             false => steps,
         };
-        Self { steps, expire, attempts_max: Self::ATTEMPTS_MAX, seed }
+        Self { steps, expire, attempts_max: attempts_max.max(1), seed }
     }
 
     /// How long to wait after `failures` failed attempts (from 1) of the event at `place`.
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_default_ladder_ends_in_every_twelve_hours() {
-        let ladder = Ladder::new(vec![], Ladder::EXPIRE, 1);
+        let ladder = Ladder::new(vec![], Ladder::EXPIRE, 30, 1);
         assert_eq!(ladder.step(1), Duration::from_secs(10));
         assert_eq!(ladder.step(4), Duration::from_secs(300));
         assert_eq!(ladder.step(10), Duration::from_secs(12 * 3600));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn jitter_is_seeded_and_stays_within_ten_percent() {
-        let ladder = Ladder::new(vec![Duration::from_millis(100)], Ladder::EXPIRE, 7);
+        let ladder = Ladder::new(vec![Duration::from_millis(100)], Ladder::EXPIRE, 30, 7);
         let delays: Vec<_> = (0..200).map(|place| ladder.delay(1, place)).collect();
         assert!(delays.iter().all(|d| (90_000..=110_000).contains(&d.as_micros())));
         assert!(delays.iter().any(|d| *d != delays[0]));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const MS: i64 = 1_000;
 
 fn ladder() -> Ladder {
-    Ladder::new(vec![Duration::from_millis(50), Duration::from_millis(100)], EXPIRE, 1)
+    Ladder::new(vec![Duration::from_millis(50), Duration::from_millis(100)], EXPIRE, 30, 1)
 }
 
 const EXPIRE: Duration = Duration::from_secs(60);
@@ -143,7 +143,7 @@ fn retry_after_holds_the_whole_endpoint() {
 #[test]
 fn an_event_gets_a_last_attempt_at_the_end_of_its_time() {
     let mut queue: Queue<u64> =
-        Queue::new(Ladder::new(vec![Duration::from_secs(600)], EXPIRE, 1), Bounds::default());
+        Queue::new(Ladder::new(vec![Duration::from_secs(600)], EXPIRE, 30, 1), Bounds::default());
     offer(&mut queue, 0, "a", 0);
     sends(&mut queue, 0);
     let settled = queue.outcome(place(0), status(500), 0);
@@ -168,7 +168,7 @@ fn what_expired_while_nobody_was_there_is_buried_unsent() {
 #[test]
 fn thirty_attempts_are_enough() {
     let mut queue = Queue::new(
-        Ladder::new(vec![Duration::from_millis(1)], Duration::from_secs(86_400), 1),
+        Ladder::new(vec![Duration::from_millis(1)], Duration::from_secs(86_400), 30, 1),
         Bounds::default(),
     );
     offer(&mut queue, 0, "a", 0);

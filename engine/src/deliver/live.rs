@@ -1,0 +1,363 @@
+//! Live tails: what becomes durable from now on, to whoever listens.
+//!
+//! Promise: a listener gets what is durable, in log order per partition, through a bounded queue; one
+//! that does not keep up is told how many events it missed and never delays anybody (A3, D3).
+//! Elsewhere: server-sent events are `queries`' wire; what an alarm's event looks like is `event`'s.
+
+mod reading_json;
+
+use super::event;
+use super::stored;
+use crate::alarms::Transition;
+use arrow::array::RecordBatch;
+use futures::Stream as FuturesStream;
+use parking_lot::Mutex;
+use reading_json::reading_json;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+use weir_ingest::log::{EntryBody, InternalLog, Log, LogEntry, Partition, PartitionReader, Stream};
+use weir_ingest::model::{Offset, SeriesId, StreamUid, TopicPattern, reading};
+
+/// Events one listener may have waiting.
+pub const LIVE_EVENTS_MAX: usize = 1_024;
+/// Rows the hub may be behind one partition before it jumps to the end and says so.
+pub const LIVE_BEHIND_ROWS_MAX: u64 = 200_000;
+
+/// What to listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveKind {
+    /// Transitions of alarms.
+    Alarms,
+    /// Readings of all streams.
+    Readings,
+}
+
+/// One event of a live tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveEvent {
+    /// The transition's id, or `stream/partition/offset`; empty for `lagged`.
+    pub id: Arc<str>,
+    /// `alarm`, `reading`, or `lagged`: the data then says how many were missed.
+    pub event: &'static str,
+    /// JSON.
+    pub data: Arc<str>,
+}
+
+impl LiveEvent {
+    fn lagged(missed: u64) -> Self {
+        Self { id: "".into(), event: "lagged", data: format!("{{\"missed\":{missed}}}").into() }
+    }
+}
+
+/// A listener's end; ends when the hub stops.
+#[derive(Debug)]
+pub struct LiveStream {
+    events: mpsc::Receiver<LiveEvent>,
+    missed: Arc<AtomicU64>,
+}
+
+impl FuturesStream for LiveStream {
+    type Item = LiveEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LiveEvent>> {
+        match self.events.poll_recv(context) {
+            Poll::Pending => match self.missed.swap(0, Ordering::AcqRel) {
+                0 => Poll::Pending,
+                missed => Poll::Ready(Some(LiveEvent::lagged(missed))),
+            },
+            ready => ready,
+        }
+    }
+}
+
+/// The hub's end of a listener.
+#[derive(Debug)]
+struct Listener {
+    pattern: TopicPattern,
+    events: mpsc::Sender<LiveEvent>,
+    missed: Arc<AtomicU64>,
+    /// Whether a series matches, by stream and series id; `None` where nobody has looked yet.
+    series: HashMap<StreamUid, Vec<Option<bool>>>,
+}
+
+impl Listener {
+    /// Hands over an event, or counts it as missed; `make` is called only when there is room.
+    fn give(&self, make: impl FnOnce() -> LiveEvent) {
+        let missed = self.missed.swap(0, Ordering::AcqRel);
+        let room = match missed {
+            0 => self.events.capacity() > 0,
+            _ => self.events.try_send(LiveEvent::lagged(missed)).is_ok(),
+        };
+        let given = room && self.events.try_send(make()).is_ok();
+        if !given {
+            let again = if room { 1 } else { missed + 1 };
+            self.missed.fetch_add(again, Ordering::AcqRel);
+        }
+    }
+
+    fn wants_series(&mut self, stream: StreamUid, series: SeriesId, topic: &str) -> bool {
+        let known = self.series.entry(stream).or_default();
+        let index = series.0 as usize;
+        if known.len() <= index {
+            known.resize(index + 1, None);
+        }
+        *known[index].get_or_insert_with(|| self.pattern.matches(topic))
+    }
+
+    fn wants_alarm(&self, transition: &Transition) -> bool {
+        self.pattern.matches(&transition.subject)
+            || transition.members.iter().any(|member| self.pattern.matches(member))
+            || transition.topic.as_deref().is_some_and(|topic| self.pattern.matches(topic))
+    }
+}
+
+/// One partition being followed.
+#[derive(Debug)]
+struct Followed {
+    /// `None` for internal/alarms.
+    stream: Option<Arc<Stream>>,
+    partition: Arc<Partition>,
+    reader: PartitionReader,
+}
+
+impl Followed {
+    fn new(stream: Option<Arc<Stream>>, partition: &Arc<Partition>, from: Offset) -> Self {
+        let reader = partition.reader(from);
+        Self { stream, partition: Arc::clone(partition), reader }
+    }
+}
+
+/// Everything of one kind.
+#[derive(Debug, Default)]
+struct Side {
+    listeners: Vec<Listener>,
+    followed: Vec<Followed>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct LiveHub {
+    log: Arc<Log>,
+    alarms: Mutex<Side>,
+    readings: Mutex<Side>,
+    stop: watch::Sender<bool>,
+}
+
+impl LiveHub {
+    /// Starts the two tasks that follow the log; they read nothing while nobody listens. Must be
+    /// called inside a tokio runtime.
+    pub fn start(log: Arc<Log>) -> Arc<Self> {
+        let hub = Arc::new(Self {
+            log,
+            alarms: Mutex::default(),
+            readings: Mutex::default(),
+            stop: watch::Sender::new(false),
+        });
+        for kind in [LiveKind::Alarms, LiveKind::Readings] {
+            drop(tokio::spawn(Arc::clone(&hub).follow(kind)));
+        }
+        hub
+    }
+
+    /// What becomes durable from now on and matches: an alarm by its subject, its members or its
+    /// reading's topic, a reading by its topic.
+    pub fn subscribe(&self, kind: LiveKind, pattern: TopicPattern) -> LiveStream {
+        let (sender, events) = mpsc::channel(LIVE_EVENTS_MAX);
+        let missed = Arc::new(AtomicU64::new(0));
+        let listener = Listener {
+            pattern,
+            events: sender,
+            missed: Arc::clone(&missed),
+            series: HashMap::new(),
+        };
+        let mut side = self.side(kind).lock();
+        if side.listeners.is_empty() {
+            side.followed = self.partitions_now(kind);
+        }
+        // After a stop the sender is dropped here and the stream ends at once.
+        if !*self.stop.borrow() {
+            side.listeners.push(listener);
+        }
+        LiveStream { events, missed }
+    }
+
+    /// Ends every stream and both tasks. Idempotent.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        for kind in [LiveKind::Alarms, LiveKind::Readings] {
+            *self.side(kind).lock() = Side::default();
+        }
+    }
+
+    fn side(&self, kind: LiveKind) -> &Mutex<Side> {
+        match kind {
+            LiveKind::Alarms => &self.alarms,
+            LiveKind::Readings => &self.readings,
+        }
+    }
+
+    /// All partitions of a kind, from their durable ends.
+    fn partitions_now(&self, kind: LiveKind) -> Vec<Followed> {
+        let at_end = |stream: Option<&Arc<Stream>>, partition: &Arc<Partition>| {
+            Followed::new(stream.map(Arc::clone), partition, partition.ends().durable_end)
+        };
+        match kind {
+            LiveKind::Alarms => vec![at_end(None, self.log.internal(InternalLog::Alarms))],
+            LiveKind::Readings => {
+                let streams = self.log.streams().all();
+                let each = streams.iter();
+                each.flat_map(|s| s.partitions().iter().map(|p| at_end(Some(s), p))).collect()
+            }
+        }
+    }
+
+    async fn follow(self: Arc<Self>, kind: LiveKind) {
+        let mut changes = self.log.changes();
+        let mut stopped = self.stop.subscribe();
+        loop {
+            while self.step(kind) == Step::More {
+                tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Reads at most one frame of each partition.
+    fn step(&self, kind: LiveKind) -> Step {
+        let mut guard = self.side(kind).lock();
+        let side = &mut *guard;
+        side.listeners.retain(|listener| !listener.events.is_closed());
+        if side.listeners.is_empty() {
+            side.followed.clear();
+            return Step::Idle;
+        }
+        if kind == LiveKind::Readings {
+            self.meet_new_streams(&mut side.followed);
+        }
+        let mut step = Step::Idle;
+        for followed in &mut side.followed {
+            let end = followed.partition.ends().durable_end;
+            let behind = end.0.saturating_sub(followed.reader.position().0);
+            if behind == 0 {
+                continue;
+            }
+            if behind > LIVE_BEHIND_ROWS_MAX {
+                followed.reader = followed.partition.reader(end);
+                for listener in &side.listeners {
+                    listener.missed.fetch_add(behind, Ordering::AcqRel);
+                }
+                continue;
+            }
+            match followed.reader.next() {
+                Ok(None) => {}
+                Ok(Some(entry)) => {
+                    step = Step::More;
+                    tell(&mut side.listeners, followed.stream.as_deref(), &entry);
+                }
+                Err(error) => {
+                    warn!(%error, "a live tail jumps to the end");
+                    followed.reader = followed.partition.reader(end);
+                }
+            }
+        }
+        step
+    }
+
+    /// Streams created while we follow are followed from their first row; dropped ones no more.
+    fn meet_new_streams(&self, followed: &mut Vec<Followed>) {
+        let streams = self.log.streams().all();
+        let uid = |followed: &Followed| followed.stream.as_ref().map(|stream| stream.uid());
+        followed.retain(|one| streams.iter().any(|stream| Some(stream.uid()) == uid(one)));
+        for stream in streams {
+            if followed.iter().all(|one| uid(one) != Some(stream.uid())) {
+                let new = stream.partitions().iter().map(|partition| {
+                    let start = partition.ends().log_start;
+                    Followed::new(Some(Arc::clone(&stream)), partition, start)
+                });
+                followed.extend(new);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Idle,
+    More,
+}
+
+fn tell(listeners: &mut [Listener], stream: Option<&Stream>, entry: &LogEntry) {
+    let EntryBody::Rows(batch) = &entry.body else { return };
+    match stream {
+        Some(stream) => tell_readings(listeners, stream, entry, batch),
+        None => tell_alarms(listeners, batch),
+    }
+}
+
+fn tell_alarms(listeners: &[Listener], batch: &RecordBatch) {
+    let transitions = match stored::transitions(batch) {
+        Ok(transitions) => transitions,
+        Err(error) => {
+            warn!(%error, "transitions cannot be read");
+            return;
+        }
+    };
+    for transition in &transitions {
+        let mut made: Option<LiveEvent> = None;
+        for listener in listeners.iter().filter(|listener| listener.wants_alarm(transition)) {
+            listener.give(|| made.get_or_insert_with(|| alarm_event(transition)).clone());
+        }
+    }
+}
+
+fn alarm_event(transition: &Transition) -> LiveEvent {
+    LiveEvent {
+        id: transition.id.as_str().into(),
+        event: "alarm",
+        data: event::cloud_event(transition).to_string().into(),
+    }
+}
+
+fn tell_readings(
+    listeners: &mut [Listener],
+    stream: &Stream,
+    entry: &LogEntry,
+    batch: &RecordBatch,
+) {
+    let directory = stream.series().snapshot();
+    let definition = stream.definition();
+    for (row, series) in reading::series_column(batch).values().iter().enumerate() {
+        let topic = directory.topic(SeriesId(*series));
+        let mut made: Option<LiveEvent> = None;
+        for listener in listeners.iter_mut() {
+            if listener.wants_series(stream.uid(), SeriesId(*series), topic) {
+                listener.give(|| {
+                    let make = || LiveEvent {
+                        id: format!(
+                            "{}/{}/{}",
+                            definition.name(),
+                            entry.partition,
+                            entry.base_offset.plus(row as u64)
+                        )
+                        .into(),
+                        event: "reading",
+                        data: reading_json(batch, row, topic).into(),
+                    };
+                    made.get_or_insert_with(make).clone()
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
