@@ -9,12 +9,18 @@ mod verdict; // FOR and NO DATA
 mod members; // one key, many sensors
 mod lifecycle; // one total function over (state, input)
 mod transition; // what is written down
+mod columns; // reading batches by name
+pub mod transition_rows; // internal/alarms and internal/rows
 mod subject; // where an alarm stands in the topic tree
 mod command; // what operators ask for
+pub mod command_rows; // internal/commands
 mod keys; // what one key remembers
 mod rule_alarms; // all keys of one rule
 mod rows; // a rule without RAISE WHEN
+mod book; // the alarms as they are now
 
+pub use book::{AlarmBook, CurrentAlarm, StaleAlarms};
+pub use columns::RowsError;
 pub use command::{Authority, Command, Target};
 pub use keys::{Counts, Evidence};
 pub use lifecycle::{

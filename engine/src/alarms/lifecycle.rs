@@ -17,6 +17,16 @@ pub enum ConditionState {
     Active,
 }
 
+impl ConditionState {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Active => "active",
+        }
+    }
+}
+
 /// Whether a person has said that they know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +62,14 @@ impl Annunciation {
             Self::Shelved { .. } => "shelved",
             Self::Suppressed => "suppressed",
             Self::OutOfService => "out_of_service",
+        }
+    }
+
+    /// Until when it is shelved.
+    pub fn until(self) -> Option<AppendTime> {
+        match self {
+            Self::Shelved { until } => Some(until),
+            Self::InService | Self::Suppressed | Self::OutOfService => None,
         }
     }
 }
