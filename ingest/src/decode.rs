@@ -1,1 +1,61 @@
 //! Bytes become Arrow columns.
+//!
+//! Promise (D1, D2): a row is either whole in the columns of its (stream, partition) or refused alone
+//! with a sentence; no per-reading structs, no second parse. Plain functions: no clock, no I/O.
+//! Elsewhere: where bytes come from is `doors`; where columns go is `log`.
+
+mod arrow;
+mod body;
+mod columns;
+mod dedupe;
+mod event;
+mod json;
+mod number;
+mod roles;
+mod scan;
+mod shape;
+mod shapes;
+#[cfg(test)]
+mod testing;
+mod time;
+
+pub use body::{BodyError, BodyKind, DECODED_BYTES_MAX, decode_body};
+pub use dedupe::dedupe_hash;
+pub use event::{CloudEvent, decode_events};
+pub use json::{Decoder, topic_of};
+
+use crate::log::Stream;
+use crate::model::{PartitionId, Refusal};
+use ::arrow::array::RecordBatch;
+use std::sync::Arc;
+
+/// What became of a request's rows.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Accepted rows; a partition may stand here more than once, in order.
+    pub rows: Vec<DecodedRows>,
+    /// Refused rows, in order.
+    pub refused: Vec<Refusal>,
+    /// About what both take in memory.
+    pub bytes: usize,
+}
+
+/// Accepted rows of one (stream, partition), ready to append.
+#[derive(Debug)]
+pub struct DecodedRows {
+    /// Their stream.
+    pub stream: Arc<Stream>,
+    /// Their partition.
+    pub partition: PartitionId,
+    /// `model::reading::stored_schema`.
+    pub batch: RecordBatch,
+    /// Each row's position in the request.
+    pub indexes: Vec<u32>,
+}
+
+impl Decoded {
+    /// Number of accepted rows.
+    pub fn accepted(&self) -> usize {
+        self.rows.iter().map(|rows| rows.indexes.len()).sum()
+    }
+}

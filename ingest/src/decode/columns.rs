@@ -1,0 +1,211 @@
+//! Arrow builders of one (stream, partition).
+//!
+//! Promise: a row is appended whole or not at all: the caller hands over checked cells. A column that
+//! no row has filled yet takes no memory.
+
+use super::scan::Text;
+use crate::model::reading::{Hidden, stored_schema};
+use crate::model::{ColumnType, EventTime, Limits, SeriesId, StreamDefinition};
+use arrow::array::{
+    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, RecordBatch,
+    StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt32Array,
+    new_null_array,
+};
+use std::sync::Arc;
+
+/// A checked value on its way into a column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Cell {
+    Null,
+    Double(f64),
+    Bigint(i64),
+    Boolean(bool),
+    /// A span of the row's text.
+    Text(Text),
+    Timestamp(EventTime),
+}
+
+/// What every row has besides its fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) time: EventTime,
+    pub(super) series: SeriesId,
+    pub(super) source_time: Option<EventTime>,
+    pub(super) dedupe: Option<[u8; 16]>,
+    pub(super) index: u32,
+}
+
+/// Rows on their way into a batch.
+#[derive(Debug)]
+pub(super) struct Columns {
+    time: Vec<i64>,
+    series: Vec<u32>,
+    indexes: Vec<u32>,
+    fields: Vec<FieldBuilder>,
+    source_time: Option<TimestampMicrosecondBuilder>,
+    dedupe: Option<FixedSizeBinaryBuilder>,
+    text_bytes: usize,
+}
+
+#[derive(Debug)]
+enum FieldBuilder {
+    /// Nothing but nulls so far.
+    Absent(ColumnType),
+    Double(Float64Builder),
+    Bigint(Int64Builder),
+    Boolean(BooleanBuilder),
+    Text(StringBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+}
+
+impl Columns {
+    pub(super) fn new(stream: &StreamDefinition) -> Self {
+        Self {
+            time: Vec::new(),
+            series: Vec::new(),
+            indexes: Vec::new(),
+            fields: stream.columns().iter().map(|c| FieldBuilder::Absent(c.column_type)).collect(),
+            source_time: None,
+            dedupe: None,
+            text_bytes: 0,
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.time.len()
+    }
+
+    /// About what the batch will take.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows() * row_bytes(self.fields.len()) + self.text_bytes
+    }
+
+    /// Whether the batch should be ended so that it fits a frame.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows() >= Limits::FRAME_ROWS_MAX / 4 || self.bytes() >= Limits::GROUP_BYTES_MAX
+    }
+
+    /// Appends one row; `cells` by column.
+    #[inline]
+    pub(super) fn push(&mut self, head: Head, cells: &[Cell], text: &str) {
+        let rows = self.rows();
+        self.time.push(head.time.0);
+        self.series.push(head.series.0);
+        self.indexes.push(head.index);
+        for (field, cell) in self.fields.iter_mut().zip(cells) {
+            self.text_bytes += field.push(*cell, text, rows);
+        }
+        if self.source_time.is_some() || head.source_time.is_some() {
+            self.push_source_time(head.source_time, rows);
+        }
+        if self.dedupe.is_some() || head.dedupe.is_some() {
+            self.push_dedupe(head.dedupe, rows);
+        }
+    }
+
+    fn push_source_time(&mut self, time: Option<EventTime>, rows: usize) {
+        let builder = self.source_time.get_or_insert_with(|| {
+            let mut builder = TimestampMicrosecondBuilder::with_capacity(rows + 1);
+            builder.append_nulls(rows);
+            builder
+        });
+        builder.append_option(time.map(|t| t.0));
+    }
+
+    fn push_dedupe(&mut self, hash: Option<[u8; 16]>, rows: usize) {
+        let builder = self.dedupe.get_or_insert_with(|| {
+            let mut builder = FixedSizeBinaryBuilder::with_capacity(rows + 1, 16);
+            builder.append_nulls(rows);
+            builder
+        });
+        match hash {
+            Some(hash) => builder.append_value(hash).expect("16 bytes into 16"),
+            None => builder.append_null(),
+        }
+    }
+
+    /// The batch and each row's index in the request.
+    pub(super) fn finish(self, stream: &StreamDefinition) -> (RecordBatch, Vec<u32>) {
+        let rows = self.rows();
+        let hidden =
+            Hidden { source_time: self.source_time.is_some(), dedupe: self.dedupe.is_some() };
+        let time = TimestampMicrosecondArray::from(self.time).with_timezone("UTC");
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(time), Arc::new(UInt32Array::from(self.series))];
+        columns.extend(self.fields.into_iter().map(|field| field.finish(rows)));
+        if let Some(mut builder) = self.source_time {
+            columns.push(Arc::new(builder.finish().with_timezone("UTC")));
+        }
+        if let Some(mut builder) = self.dedupe {
+            columns.push(Arc::new(builder.finish()));
+        }
+        let batch = RecordBatch::try_new(stored_schema(stream, hidden), columns)
+            .expect("the builders are those of the stored schema");
+        (batch, self.indexes)
+    }
+}
+
+/// What one row takes besides its texts.
+pub(super) fn row_bytes(fields: usize) -> usize {
+    16 + 8 * fields
+}
+
+impl FieldBuilder {
+    /// Appends a cell behind `rows` others; how many bytes of text that were.
+    #[inline]
+    fn push(&mut self, cell: Cell, text: &str, rows: usize) -> usize {
+        if let Self::Absent(column_type) = self {
+            if cell == Cell::Null {
+                return 0;
+            }
+            *self = Self::after_nulls(*column_type, rows);
+        }
+        match (self, cell) {
+            (Self::Double(b), Cell::Double(value)) => b.append_value(value),
+            (Self::Double(b), _) => b.append_null(),
+            (Self::Bigint(b), Cell::Bigint(value)) => b.append_value(value),
+            (Self::Bigint(b), _) => b.append_null(),
+            (Self::Boolean(b), Cell::Boolean(value)) => b.append_value(value),
+            (Self::Boolean(b), _) => b.append_null(),
+            (Self::Timestamp(b), Cell::Timestamp(value)) => b.append_value(value.0),
+            (Self::Timestamp(b), _) => b.append_null(),
+            (Self::Text(b), Cell::Text(value)) => {
+                let value = value.of(text);
+                b.append_value(&value);
+                return value.len();
+            }
+            (Self::Text(b), _) => b.append_null(),
+            (Self::Absent(_), _) => unreachable!("a builder was made above"),
+        }
+        0
+    }
+
+    #[cold]
+    fn after_nulls(column_type: ColumnType, rows: usize) -> Self {
+        macro_rules! builder {
+            ($variant:ident, $builder:expr) => {{
+                let mut builder = $builder;
+                builder.append_nulls(rows);
+                Self::$variant(builder)
+            }};
+        }
+        match column_type {
+            ColumnType::Double => builder!(Double, Float64Builder::new()),
+            ColumnType::Bigint => builder!(Bigint, Int64Builder::new()),
+            ColumnType::Boolean => builder!(Boolean, BooleanBuilder::new()),
+            ColumnType::Text => builder!(Text, StringBuilder::new()),
+            ColumnType::Timestamp => builder!(Timestamp, TimestampMicrosecondBuilder::new()),
+        }
+    }
+
+    fn finish(self, rows: usize) -> ArrayRef {
+        match self {
+            Self::Absent(column_type) => new_null_array(&column_type.data_type(), rows),
+            Self::Double(mut b) => Arc::new(b.finish()),
+            Self::Bigint(mut b) => Arc::new(b.finish()),
+            Self::Boolean(mut b) => Arc::new(b.finish()),
+            Self::Text(mut b) => Arc::new(b.finish()),
+            Self::Timestamp(mut b) => Arc::new(b.finish().with_timezone("UTC")),
+        }
+    }
+}

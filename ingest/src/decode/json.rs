@@ -1,0 +1,531 @@
+//! JSON rows into columns.
+//!
+//! Promise: a row is checked in full before anything of it is kept and before its topic gets a
+//! series id; a bad row is refused alone, with the sentence that helps.
+//! Elsewhere: bodies are cut into rows in `body`, events opened in `event`, Arrow taken in `arrow`.
+
+use super::columns::{Cell, Columns, Head};
+use super::dedupe::{PUBLISHER, dedupe_hash};
+use super::roles::Roles;
+use super::scan::{ScanError, Value};
+use super::shape::{Form, Level, RowError, Shape};
+use super::shapes::{ShapeId, Shapes};
+use super::time;
+use super::{Decoded, DecodedRows};
+use crate::log::{Route, Stream, Streams};
+use crate::model::{
+    AppendTime, Column, ColumnType, EventTime, FutureTimes, Limits, MissingTime, PartitionId,
+    Refusal, RefusalReason, StreamDefinition, StreamOptions, UnknownFields, check_topic,
+};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a refusal takes besides its payload, about.
+const REFUSAL_BYTES: usize = 256;
+
+/// Decodes one request, or a file's slice, into columns per (stream, partition).
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    pub(super) streams: &'a Streams,
+    shapes: Shapes,
+    cells: Vec<Cell>,
+    targets: Vec<Target>,
+    refused: Vec<Refusal>,
+    rows: Vec<DecodedRows>,
+    bytes: usize,
+}
+
+/// A stream that rows went to.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) stream: Arc<Stream>,
+    /// One version for all rows of the request.
+    pub(super) definition: Arc<StreamDefinition>,
+    /// By partition.
+    groups: Vec<Option<Columns>>,
+}
+
+/// What a row does not say itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Envelope<'e> {
+    /// A reading says all of it.
+    Reading,
+    /// A CloudEvent says where its data belongs.
+    Event { topic: &'e str, time: Option<&'e str>, source: &'e str, id: &'e str },
+}
+
+impl<'a> Decoder<'a> {
+    /// An empty decoder over the streams known at each row.
+    pub fn new(streams: &'a Streams) -> Self {
+        Self {
+            streams,
+            shapes: Shapes::default(),
+            cells: Vec::new(),
+            targets: Vec::new(),
+            refused: Vec::new(),
+            rows: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// One JSON reading. `index` is its position in the request, `now` the clock its time is held
+    /// against. Never fails: a bad row becomes a [`Refusal`] in [`Decoded`].
+    pub fn push_json(&mut self, row: &[u8], index: u32, now: AppendTime) {
+        match std::str::from_utf8(row) {
+            Ok(text) => self.push_text(text, index, now),
+            Err(error) => self.refuse(index, RefusalReason::Utf8(error.valid_up_to()), row),
+        }
+    }
+
+    /// As [`Self::push_json`], for text.
+    pub(super) fn push_text(&mut self, row: &str, index: u32, now: AppendTime) {
+        if let Err(reason) = self.take_whole(row, Envelope::Reading, index, now) {
+            self.refuse(index, reason, row.as_bytes());
+        }
+    }
+
+    /// A row that is all of `row`.
+    pub(super) fn take_whole(
+        &mut self,
+        row: &str,
+        envelope: Envelope<'_>,
+        index: u32,
+        now: AppendTime,
+    ) -> Result<(), RefusalReason> {
+        if row.len() > Limits::ROW_BYTES_MAX {
+            return Err(too_large(row.len()));
+        }
+        let space = [' ', '\t', '\r', '\n'];
+        let row = row.trim_end_matches(space);
+        let start = row.len() - row.trim_start_matches(space).len();
+        let (shape, end) = match self.shapes.read(row, start, envelope.form()) {
+            Ok(read) => read,
+            Err(RowError::Scan(error)) => return Err(scan_reason(&error)),
+            Err(RowError::Refused { reason, .. }) => return Err(reason),
+        };
+        if end != row.len() {
+            let what = "something follows the object; write one object a line";
+            return Err(scan_reason(&ScanError::Syntax { at: end, what }));
+        }
+        self.interpret(row, shape, envelope, index, now)
+    }
+
+    /// A row inside a larger text, such as an array; where it ends.
+    /// # Errors
+    /// The text is not JSON from there on.
+    pub(super) fn push_element(
+        &mut self,
+        text: &str,
+        at: usize,
+        index: u32,
+        now: AppendTime,
+    ) -> Result<usize, ScanError> {
+        let (end, taken) = match self.shapes.read(text, at, Form::Reading) {
+            Err(RowError::Scan(error)) => return Err(error),
+            Err(RowError::Refused { reason, end }) => (end, Err(reason)),
+            Ok((_, end)) if end - at > Limits::ROW_BYTES_MAX => (end, Err(too_large(end - at))),
+            Ok((shape, end)) => (end, self.interpret(text, shape, Envelope::Reading, index, now)),
+        };
+        if let Err(reason) = taken {
+            self.refuse(index, reason, &text.as_bytes()[at..end]);
+        }
+        Ok(end)
+    }
+
+    /// Keeps a refusal.
+    pub(super) fn refuse(&mut self, index: u32, reason: RefusalReason, row: &[u8]) {
+        let payload = row[..row.len().min(Limits::DEAD_LETTER_BYTES_MAX)].to_vec();
+        self.bytes += REFUSAL_BYTES + payload.len();
+        self.refused.push(Refusal { index, reason, payload });
+    }
+
+    /// Keeps rows that are columns already.
+    pub(super) fn keep(&mut self, rows: DecodedRows) {
+        self.bytes += rows.batch.get_array_memory_size();
+        self.rows.push(rows);
+    }
+
+    /// Forgets everything since the last [`Self::finish`].
+    pub(super) fn discard(&mut self) {
+        self.shapes.take_unknown();
+        self.targets.clear();
+        self.rows.clear();
+        self.refused.clear();
+        self.bytes = 0;
+    }
+
+    /// About what all that is kept takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// All rows and refusals since the last call.
+    pub fn finish(&mut self) -> Decoded {
+        for (target, name, rows) in self.shapes.take_unknown() {
+            if rows > 0 {
+                self.targets[target].stream.unknown_fields().add(&name, rows);
+            }
+        }
+        for target in std::mem::take(&mut self.targets) {
+            let Target { stream, definition, groups } = target;
+            for (partition, group) in groups.into_iter().enumerate() {
+                if let Some(columns) = group {
+                    self.rows.push(finished(&stream, &definition, partition, columns));
+                }
+            }
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        let rows = std::mem::take(&mut self.rows);
+        Decoded { rows, refused: std::mem::take(&mut self.refused), bytes }
+    }
+
+    /// The number of the stream among those seen.
+    #[inline]
+    pub(super) fn target(&mut self, stream: &Arc<Stream>) -> usize {
+        let uid = stream.uid();
+        if let Some(known) = self.targets.iter().position(|t| t.stream.uid() == uid) {
+            return known;
+        }
+        let definition = stream.definition();
+        self.targets.push(Target { stream: Arc::clone(stream), definition, groups: Vec::new() });
+        self.targets.len() - 1
+    }
+
+    /// The row just read, from roles to columns.
+    fn interpret(
+        &mut self,
+        text: &str,
+        shape: ShapeId,
+        envelope: Envelope<'_>,
+        index: u32,
+        now: AppendTime,
+    ) -> Result<(), RefusalReason> {
+        let topic = self.topic(text, shape, envelope)?;
+        let found = self.streams.find(&topic);
+        let target = match &found {
+            Some(route) => self.target(&route.stream),
+            None => {
+                let stream = stream_of(self.streams, &topic)?;
+                self.target(&stream)
+            }
+        };
+        let (time, source_time, dedupe) = self.check(text, shape, target, envelope, &topic, now)?;
+        // Only now: a refused row must not use up a series id.
+        let route = match found {
+            Some(route) => route,
+            None => self.streams.route(&topic)?,
+        };
+        let head = Head { time, series: route.series, source_time, dedupe, index };
+        self.push(target, &route, head, text);
+        self.shapes.accepted(shape);
+        Ok(())
+    }
+
+    fn topic<'t>(
+        &self,
+        text: &'t str,
+        shape: ShapeId,
+        envelope: Envelope<'t>,
+    ) -> Result<Cow<'t, str>, RefusalReason> {
+        if let Envelope::Event { topic, .. } = envelope {
+            return Ok(Cow::Borrowed(topic));
+        }
+        let slot = self.shapes.topic(shape).ok_or(RefusalReason::MissingTopic)?;
+        match self.shapes.values[slot] {
+            Value::Text(topic) => Ok(topic.of(text)),
+            Value::Null => Err(RefusalReason::MissingTopic),
+            ref other => Err(wrong("topic", "a text", other.describe(text))),
+        }
+    }
+
+    /// Everything that can refuse a row whose stream is known; leaves the row's cells in `self`.
+    fn check(
+        &mut self,
+        text: &str,
+        shape: ShapeId,
+        target: usize,
+        envelope: Envelope<'_>,
+        topic: &str,
+        now: AppendTime,
+    ) -> Result<Checked, RefusalReason> {
+        let definition = &self.targets[target].definition;
+        let options = definition.options();
+        self.shapes.assign(shape, target, definition)?;
+        let roles = self.shapes.roles(shape);
+        let values = &self.shapes.values;
+        if options.unknown_fields == UnknownFields::Refuse
+            && let Some(slot) = roles.unknown.first()
+        {
+            let field = self.shapes.name(shape, *slot).to_owned();
+            return Err(RefusalReason::UnknownField {
+                stream: definition.name().to_owned(),
+                field,
+            });
+        }
+        check_plain_data(text, self.shapes.plain_data(shape), roles, values)?;
+        let sent = roles.time.map(|slot| values[slot]);
+        let (time, source_time) = event_time(text, sent, envelope.time(), options, now)?;
+        self.cells.clear();
+        for (column, slot) in definition.columns().iter().zip(&roles.columns) {
+            self.cells.push(match slot {
+                None => Cell::Null,
+                Some(slot) => cell(text, column, &values[*slot], options)?,
+            });
+        }
+        let dedupe = match options.dedupe.is_zero() {
+            true => None,
+            false => dedupe(text, roles, values, envelope, topic)?,
+        };
+        Ok((time, source_time, dedupe))
+    }
+
+    #[inline]
+    fn push(&mut self, target: usize, route: &Route, head: Head, text: &str) {
+        let Target { stream, definition, groups } = &mut self.targets[target];
+        let partition = route.partition.0 as usize;
+        if groups.len() <= partition {
+            groups.resize_with(partition + 1, || None);
+        }
+        let group = groups[partition].get_or_insert_with(|| Columns::new(definition));
+        let before = group.bytes();
+        group.push(head, &self.cells, text);
+        self.bytes += group.bytes() - before;
+        if group.is_full()
+            && let Some(full) = groups[partition].take()
+        {
+            self.rows.push(finished(stream, definition, partition, full));
+        }
+    }
+}
+
+type Checked = (EventTime, Option<EventTime>, Option<[u8; 16]>);
+
+impl<'e> Envelope<'e> {
+    fn form(self) -> Form {
+        match self {
+            Self::Reading => Form::Reading,
+            Self::Event { .. } => Form::Flat,
+        }
+    }
+
+    fn time(self) -> Option<&'e str> {
+        match self {
+            Self::Reading => None,
+            Self::Event { time, .. } => time,
+        }
+    }
+}
+
+fn finished(
+    stream: &Arc<Stream>,
+    definition: &StreamDefinition,
+    partition: usize,
+    columns: Columns,
+) -> DecodedRows {
+    let (batch, indexes) = columns.finish(definition);
+    let partition = PartitionId(u32::try_from(partition).expect("at most 1024 partitions"));
+    DecodedRows { stream: Arc::clone(stream), partition, batch, indexes }
+}
+
+/// The stream that takes a topic not seen before; hands out nothing.
+pub(super) fn stream_of(streams: &Streams, topic: &str) -> Result<Arc<Stream>, RefusalReason> {
+    check_topic(topic)?;
+    streams
+        .all()
+        .into_iter()
+        .find(|s| s.definition().template().match_path(topic).is_some())
+        .ok_or_else(|| RefusalReason::NoStream(topic.to_owned()))
+}
+
+/// The topic a refused row named, as far as it can be told: for the dead letters.
+pub fn topic_of(payload: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let (mut shape, mut values) = (Shape::default(), Vec::new());
+    let start = text.len() - text.trim_start().len();
+    shape.learn(text, start, Form::Flat, &mut values).ok()?;
+    let slot = shape.slot(Level::Row, "topic").or_else(|| shape.slot(Level::Row, "subject"))?;
+    match values[slot] {
+        Value::Text(topic) => Some(topic.of(text).into_owned()),
+        _ => None,
+    }
+}
+
+pub(super) fn scan_reason(error: &ScanError) -> RefusalReason {
+    match error {
+        ScanError::Syntax { at, what } => RefusalReason::Json(format!("{what} (byte {at})")),
+        ScanError::TooDeep => RefusalReason::TooDeep(Limits::JSON_DEPTH_MAX),
+    }
+}
+
+fn too_large(bytes: usize) -> RefusalReason {
+    RefusalReason::TooLarge { bytes, limit: Limits::ROW_BYTES_MAX }
+}
+
+pub(super) fn wrong(field: &str, expected: &'static str, found: String) -> RefusalReason {
+    RefusalReason::WrongType { field: field.to_owned(), expected, found }
+}
+
+/// A `data` that is neither an object nor a column holds no fields; only null says that honestly.
+fn check_plain_data(
+    text: &str,
+    slot: Option<usize>,
+    roles: &Roles,
+    values: &[Value],
+) -> Result<(), RefusalReason> {
+    match slot {
+        Some(slot) if values[slot] != Value::Null && !roles.columns.contains(&Some(slot)) => {
+            Err(wrong("data", "an object with the stream's fields", values[slot].describe(text)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Event time and, if that was stamped, the time that was sent.
+#[inline]
+fn event_time(
+    text: &str,
+    sent: Option<Value>,
+    otherwise: Option<&str>,
+    options: &StreamOptions,
+    now: AppendTime,
+) -> Result<(EventTime, Option<EventTime>), RefusalReason> {
+    let field = options.time_field.as_str();
+    let time = match (sent, otherwise, options.time) {
+        (Some(value), ..) if value != Value::Null => moment(text, field, &value, options)?,
+        (_, Some(attribute), _) => {
+            time::rfc3339(attribute).map_err(|detail| bad_time("time", detail))?
+        }
+        (_, None, MissingTime::Arrival) => return Ok((EventTime(now.0), None)),
+        (_, None, MissingTime::Required) => {
+            return Err(RefusalReason::MissingTime(field.to_owned()));
+        }
+    };
+    against_clock(time, options, now)
+}
+
+/// A time held against the clock: itself, stamped, or refused.
+#[inline]
+pub(super) fn against_clock(
+    time: EventTime,
+    options: &StreamOptions,
+    now: AppendTime,
+) -> Result<(EventTime, Option<EventTime>), RefusalReason> {
+    let skew = i64::try_from(options.max_future_skew.as_micros()).unwrap_or(i64::MAX);
+    if time.0 <= now.0.saturating_add(skew) {
+        return Ok((time, None));
+    }
+    match options.future {
+        FutureTimes::Stamp => Ok((EventTime(now.0), Some(time))),
+        FutureTimes::DeadLetter => {
+            Err(RefusalReason::Future { time: time::show(time.0), clock: time::show(now.0) })
+        }
+    }
+}
+
+pub(super) fn bad_time(field: &str, detail: String) -> RefusalReason {
+    RefusalReason::BadTime { field: field.to_owned(), detail }
+}
+
+/// A JSON value as a moment.
+#[inline]
+fn moment(
+    text: &str,
+    field: &str,
+    value: &Value,
+    options: &StreamOptions,
+) -> Result<EventTime, RefusalReason> {
+    let read = match value {
+        Value::Text(written) => time::rfc3339(&written.of(text)),
+        Value::Number(number) if !number.integer => {
+            Err(format!("{} has a fraction or an exponent", number.span.of(text)))
+        }
+        Value::Number(number) => match number.bigint() {
+            Some(epoch) => time::epoch(epoch, options.time_unit),
+            None => Err(format!("{} is beyond what a time can be", number.span.of(text))),
+        },
+        other => Err(format!("this is {}", other.describe(text))),
+    };
+    read.map_err(|detail| bad_time(field, detail))
+}
+
+/// A JSON value as the column wants it.
+#[inline]
+fn cell(
+    text: &str,
+    column: &Column,
+    value: &Value,
+    options: &StreamOptions,
+) -> Result<Cell, RefusalReason> {
+    match (column.column_type, value) {
+        (_, Value::Null) => Ok(Cell::Null),
+        (ColumnType::Double, Value::Number(number)) => number
+            .double(text)
+            .map(Cell::Double)
+            .ok_or_else(|| not_finite(column, number.span.of(text))),
+        (ColumnType::Bigint, Value::Number(number)) if number.integer => number
+            .bigint()
+            .map(Cell::Bigint)
+            .ok_or_else(|| not_finite(column, number.span.of(text))),
+        (ColumnType::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(*value)),
+        (ColumnType::Text, Value::Text(value)) => Ok(Cell::Text(*value)),
+        (ColumnType::Timestamp, value) => {
+            moment(text, &column.name, value, options).map(Cell::Timestamp)
+        }
+        (wanted, other) => Err(wrong(&column.name, expected(wanted), other.describe(text))),
+    }
+}
+
+pub(super) fn expected(column_type: ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::Double => "a number (DOUBLE)",
+        ColumnType::Bigint => "an integer (BIGINT)",
+        ColumnType::Boolean => "true or false (BOOLEAN)",
+        ColumnType::Text => "a text (TEXT)",
+        ColumnType::Timestamp => "a time (TIMESTAMP)",
+    }
+}
+
+pub(super) fn not_finite(column: &Column, found: &str) -> RefusalReason {
+    RefusalReason::NotFinite {
+        field: column.name.clone(),
+        found: super::scan::cut(found).into_owned(),
+        expected: column.column_type.sql_name(),
+    }
+}
+
+fn dedupe(
+    text: &str,
+    roles: &Roles,
+    values: &[Value],
+    envelope: Envelope<'_>,
+    topic: &str,
+) -> Result<Option<[u8; 16]>, RefusalReason> {
+    if let Envelope::Event { source, id, .. } = envelope {
+        return Ok(Some(dedupe_hash(PUBLISHER, source, id)));
+    }
+    let Some(id) = name_of(text, "id", roles.id, values)? else {
+        return Ok(None);
+    };
+    let source = name_of(text, "source", roles.source, values)?;
+    Ok(Some(dedupe_hash(PUBLISHER, source.as_deref().unwrap_or(topic), &id)))
+}
+
+/// An `id` or `source`: a text that is not empty, or an integer.
+fn name_of<'t>(
+    text: &'t str,
+    field: &str,
+    slot: Option<usize>,
+    values: &[Value],
+) -> Result<Option<Cow<'t, str>>, RefusalReason> {
+    match slot.map(|slot| values[slot]) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Text(name)) if name.span.start < name.span.end => Ok(Some(name.of(text))),
+        Some(Value::Number(number)) if number.integer => {
+            Ok(Some(Cow::Borrowed(number.span.of(text))))
+        }
+        Some(other) => Err(wrong(field, "a text that is not empty", other.describe(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The order of keys, learned from one row and expected of the next.
+//!
+//! Promise: a row whose bytes between the values equal those of a checked row is well formed too, and
+//! its keys need not be looked at; every other row is scanned in full. Senders repeat themselves, so
+//! the second way is rare (270-byte rows decode about twice as fast for it).
+
+use super::scan::{ScanError, Scanner, Value, check_depth};
+use crate::model::RefusalReason;
+use std::collections::HashSet;
+
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Level {
+    /// In the row's object itself.
+    Row,
+    /// In the object under `data`.
+    Data,
+}
+
+/// How a row's `data` is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A reading: an object under `data` holds the fields.
+    Reading,
+    /// A flat object: `data` is a key like any other.
+    Flat,
+}
+
+/// A key of a row; the value stands in the slot of the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) level: Level,
+    pub(super) name: String,
+}
+
+/// Why a text is not a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum RowError {
+    /// Not JSON; nothing behind it can be trusted.
+    Scan(ScanError),
+    /// JSON up to `end`, but not to be taken.
+    Refused { reason: RefusalReason, end: usize },
+}
+
+impl From<ScanError> for RowError {
+    fn from(error: ScanError) -> Self {
+        Self::Scan(error)
+    }
+}
+
+/// Keys in order and all bytes between the values.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// The pieces before, between and behind the values, one after another.
+    literal: Vec<u8>,
+    /// Where each piece ends in `literal`: one more than there are values.
+    ends: Vec<usize>,
+    pub(super) keys: Vec<Key>,
+    /// An object stood under `data`.
+    pub(super) has_data: bool,
+    /// Slot of a `data` that was no object.
+    pub(super) plain_data: Option<usize>,
+    /// `data` stood twice.
+    data_again: bool,
+}
+
+impl Shape {
+    /// Scans a row at `at` in full and learns its shape; where it ends.
+    /// # Errors
+    /// Not a row; the shape is then not to be used.
+    pub(super) fn learn(
+        &mut self,
+        text: &str,
+        at: usize,
+        form: Form,
+        values: &mut Vec<Value>,
+    ) -> Result<usize, RowError> {
+        self.clear();
+        values.clear();
+        let mut learning = Learning { shape: self, values, form, from: at };
+        let mut scanner = Scanner::new(text, at);
+        if scanner.peek() != Some(b'{') {
+            let value = scanner.value(0)?;
+            let reason = RefusalReason::NotAnObject(noun(&value));
+            return Err(RowError::Refused { reason, end: scanner.at });
+        }
+        learning.object(&mut scanner, Level::Row, 1)?;
+        learning.piece(text, scanner.at, scanner.at);
+        match self.repeated_key() {
+            None => Ok(scanner.at),
+            Some(name) => {
+                let reason = RefusalReason::DuplicateKey(name);
+                Err(RowError::Refused { reason, end: scanner.at })
+            }
+        }
+    }
+
+    /// Reads the row at `at` if it has this shape; where it ends.
+    #[inline]
+    pub(super) fn read(&self, text: &str, at: usize, values: &mut Vec<Value>) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let mut scanner = Scanner::new(text, at);
+        let mut piece = 0;
+        values.clear();
+        let (last, before) = self.ends.split_last()?;
+        for (slot, end) in before.iter().enumerate() {
+            let expected = &self.literal[piece..*end];
+            if !bytes.get(scanner.at..)?.starts_with(expected) {
+                return None;
+            }
+            scanner.at += expected.len();
+            piece = *end;
+            let depth = if self.keys[slot].level == Level::Data { 2 } else { 1 };
+            values.push(scanner.value(depth).ok()?);
+        }
+        let expected = &self.literal[piece..*last];
+        if !bytes.get(scanner.at..)?.starts_with(expected) {
+            return None;
+        }
+        match self.plain_data {
+            Some(slot) if matches!(values[slot], Value::Object(_)) => None,
+            _ => Some(scanner.at + expected.len()),
+        }
+    }
+
+    /// The slot of a key.
+    pub(super) fn slot(&self, level: Level, name: &str) -> Option<usize> {
+        self.keys.iter().position(|key| key.level == level && key.name == name)
+    }
+
+    /// Whether nothing was learned yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Slot of the topic.
+    pub(super) fn topic(&self, form: Form) -> Option<usize> {
+        (form == Form::Reading).then(|| self.slot(Level::Row, "topic")).flatten()
+    }
+
+    fn clear(&mut self) {
+        self.literal.clear();
+        self.ends.clear();
+        self.keys.clear();
+        self.has_data = false;
+        self.plain_data = None;
+        self.data_again = false;
+    }
+
+    fn repeated_key(&self) -> Option<String> {
+        if self.data_again {
+            return Some("data".to_owned());
+        }
+        let keys = &self.keys;
+        let twice = if keys.len() <= 32 {
+            (1..keys.len()).find(|i| keys[..*i].contains(&keys[*i]))
+        } else {
+            let mut seen = HashSet::with_capacity(keys.len());
+            keys.iter().position(|key| !seen.insert(key))
+        };
+        twice.map(|slot| keys[slot].name.clone())
+    }
+}
+
+struct Learning<'l> {
+    shape: &'l mut Shape,
+    values: &'l mut Vec<Value>,
+    form: Form,
+    /// Where the piece that is being gathered starts.
+    from: usize,
+}
+
+impl Learning<'_> {
+    fn object(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        level: Level,
+        depth: usize,
+    ) -> Result<(), RowError> {
+        check_depth(depth)?;
+        scanner.at += 1;
+        scanner.skip_space();
+        if scanner.eat(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.member(scanner, level, depth)?;
+            scanner.skip_space();
+            if scanner.eat(b'}') {
+                return Ok(());
+            }
+            scanner.comma()?;
+        }
+    }
+
+    fn member(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        level: Level,
+        depth: usize,
+    ) -> Result<(), RowError> {
+        let key = scanner.key()?;
+        let name = key.of(scanner.text);
+        if level == Level::Row && self.form == Form::Reading && name == "data" {
+            let again = self.shape.has_data || self.shape.plain_data.is_some();
+            if scanner.peek() == Some(b'{') && !again {
+                self.shape.has_data = true;
+                return self.object(scanner, Level::Data, depth + 1);
+            }
+            self.shape.data_again |= again;
+            self.shape.plain_data = Some(self.shape.keys.len());
+        }
+        let start = scanner.at;
+        let value = scanner.value(depth)?;
+        self.shape.keys.push(Key { level, name: name.into_owned() });
+        self.values.push(value);
+        self.piece(scanner.text, start, scanner.at);
+        Ok(())
+    }
+
+    /// Ends a piece where a value starts; the next one begins where the value ends.
+    fn piece(&mut self, text: &str, value_start: usize, value_end: usize) {
+        self.shape.literal.extend_from_slice(&text.as_bytes()[self.from..value_start]);
+        self.shape.ends.push(self.shape.literal.len());
+        self.from = value_end;
+    }
+}
+
+fn noun(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Boolean(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::Text(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

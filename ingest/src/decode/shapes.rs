@@ -1,0 +1,175 @@
+//! The few shapes a sender's rows take turns in.
+//!
+//! Promise: a handful are remembered, the one that followed last time is tried first.
+
+use super::roles::Roles;
+use super::scan::Value;
+use super::shape::{Form, RowError, Shape};
+use crate::model::{RefusalReason, StreamDefinition};
+
+/// More kinds of rows than this in turn are scanned in full.
+const SHAPES_MAX: usize = 8;
+
+/// Shapes, and the values of the row read last.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    known: Vec<Known>,
+    recent: usize,
+    evict: usize,
+    pub(super) values: Vec<Value>,
+    /// (target, name, rows) of shapes no longer remembered.
+    retired: Vec<(usize, String, u64)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    shape: Shape,
+    form: Form,
+    topic: Option<usize>,
+    /// As the target of this number means it.
+    roles: Option<(usize, Roles)>,
+    /// Rows accepted with these roles.
+    accepted: u64,
+    /// Which shape came after this one.
+    next: usize,
+}
+
+/// Names a row's shape until the next row is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShapeId(usize);
+
+impl Shapes {
+    /// Reads the row at `at`; its shape and where it ends.
+    /// # Errors
+    /// Not a row.
+    #[inline]
+    pub(super) fn read(
+        &mut self,
+        text: &str,
+        at: usize,
+        form: Form,
+    ) -> Result<(ShapeId, usize), RowError> {
+        let guess = self.known.get(self.recent).map_or(0, |k| k.next);
+        if let Some(end) = self.try_one(guess, text, at, form) {
+            return Ok((self.follow(guess), end));
+        }
+        for other in 0..self.known.len() {
+            if other != guess
+                && let Some(end) = self.try_one(other, text, at, form)
+            {
+                return Ok((self.follow(other), end));
+            }
+        }
+        self.learn(text, at, form)
+    }
+
+    #[inline]
+    fn try_one(&mut self, which: usize, text: &str, at: usize, form: Form) -> Option<usize> {
+        let known = self.known.get(which).filter(|k| k.form == form)?;
+        known.shape.read(text, at, &mut self.values)
+    }
+
+    fn follow(&mut self, which: usize) -> ShapeId {
+        self.known[self.recent].next = which;
+        self.recent = which;
+        ShapeId(which)
+    }
+
+    #[cold]
+    fn learn(&mut self, text: &str, at: usize, form: Form) -> Result<(ShapeId, usize), RowError> {
+        let which = self.room();
+        let known = &mut self.known[which];
+        known.form = form;
+        match known.shape.learn(text, at, form, &mut self.values) {
+            Ok(end) => {
+                known.topic = known.shape.topic(form);
+                Ok((self.follow(which), end))
+            }
+            Err(error) => {
+                known.shape = Shape::default();
+                Err(error)
+            }
+        }
+    }
+
+    /// A place for a new shape.
+    fn room(&mut self) -> usize {
+        if let Some(unused) = self.known.iter().position(|k| k.shape.is_empty()) {
+            return unused;
+        }
+        if self.known.len() < SHAPES_MAX {
+            let next = self.known.len();
+            let (shape, form) = (Shape::default(), Form::Reading);
+            self.known.push(Known { shape, form, topic: None, roles: None, accepted: 0, next });
+            return next;
+        }
+        self.evict = (self.evict + 1) % SHAPES_MAX;
+        self.retire(self.evict);
+        self.evict
+    }
+
+    /// Slot of the row's `topic`.
+    pub(super) fn topic(&self, id: ShapeId) -> Option<usize> {
+        self.known[id.0].topic
+    }
+
+    /// Slot of a `data` that is no object.
+    pub(super) fn plain_data(&self, id: ShapeId) -> Option<usize> {
+        self.known[id.0].shape.plain_data
+    }
+
+    /// Gives the row's keys their roles in the stream of target `target`.
+    /// # Errors
+    /// As [`Roles::of`].
+    #[inline]
+    pub(super) fn assign(
+        &mut self,
+        id: ShapeId,
+        target: usize,
+        stream: &StreamDefinition,
+    ) -> Result<(), RefusalReason> {
+        if !matches!(&self.known[id.0].roles, Some((of, _)) if *of == target) {
+            self.retire(id.0);
+            let known = &mut self.known[id.0];
+            known.roles = Some((target, Roles::of(&known.shape, known.form, stream)?));
+        }
+        Ok(())
+    }
+
+    /// What was assigned last.
+    #[inline]
+    pub(super) fn roles(&self, id: ShapeId) -> &Roles {
+        let (_, roles) = self.known[id.0].roles.as_ref().expect("roles are assigned first");
+        roles
+    }
+
+    /// The key in `slot`.
+    pub(super) fn name(&self, id: ShapeId, slot: usize) -> &str {
+        &self.known[id.0].shape.keys[slot].name
+    }
+
+    /// The row was accepted: its unknown fields count.
+    #[inline]
+    pub(super) fn accepted(&mut self, id: ShapeId) {
+        self.known[id.0].accepted += 1;
+    }
+
+    fn retire(&mut self, which: usize) {
+        let known = &mut self.known[which];
+        if let Some((target, roles)) = known.roles.take() {
+            for slot in roles.unknown {
+                let name = known.shape.keys[slot].name.clone();
+                self.retired.push((target, name, known.accepted));
+            }
+        }
+        known.accepted = 0;
+    }
+
+    /// (target, name, rows) of all unknown fields since the last call; roles are forgotten.
+    pub(super) fn take_unknown(&mut self) -> Vec<(usize, String, u64)> {
+        for which in 0..self.known.len() {
+            self.retire(which);
+        }
+        std::mem::take(&mut self.retired)
+    }
+}

@@ -1,0 +1,207 @@
+//! The accept loop: connections, their number, their patience, their end.
+//!
+//! Promise: loopback only; at most `connections_max` at once, the next one is told 503; a head that
+//! does not come within `header_timeout_ms` ends its connection; a stop lets answers finish.
+//! HTTP/1.1, without TLS.
+
+use super::answer::{ErrorAnswer, method_not_allowed, not_found};
+use crate::model::Limits;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How long a stop waits for answers under way.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Pause after the system had no socket to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections beyond the limit that are told so at once; more are just closed.
+const TURNED_AWAY_MAX: usize = 64;
+/// How long one of them may take to hear it.
+const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
+
+/// The listener cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another machine could reach it.
+    #[error(
+        "{0} is not a loopback address: without tokens and TLS weir answers only this machine; listen on 127.0.0.1 or [::1] and put a proxy that authenticates before it"
+    )]
+    NotLoopback(SocketAddr),
+    /// The system refused.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Listens on a loopback address; port 0 takes any.
+/// # Errors
+/// Not loopback, or the system's.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    check_loopback(address)?;
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+}
+
+fn check_loopback(address: SocketAddr) -> Result<(), ListenError> {
+    if address.ip().is_loopback() { Ok(()) } else { Err(ListenError::NotLoopback(address)) }
+}
+
+/// Serves until `shutdown`, then lets answers under way finish. Paths nobody serves and methods
+/// nobody has are answered here.
+/// # Errors
+/// The listener is not on loopback.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ListenError> {
+    if let Ok(address) = listener.local_addr() {
+        check_loopback(address)?;
+    }
+    let router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(same_machine));
+    let server = Server::new(router, limits);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => server.welcome(stream, &mut connections),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    server.stop.send_replace(true);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, finished).await.is_err() {
+        tracing::info!(connections = connections.len(), "connections closed at the stop");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+struct Server {
+    router: Router,
+    http: http1::Builder,
+    places: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    fn new(router: Router, limits: &Limits) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_millis(limits.header_timeout_ms));
+        Self {
+            router,
+            http,
+            places: Arc::new(Semaphore::new(limits.connections_max)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// A task for the connection, if there is a place for it.
+    fn welcome(&self, stream: TcpStream, connections: &mut JoinSet<()>) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
+                connections.spawn(async move {
+                    let told = tokio::time::timeout(TURN_AWAY_TIME, turn_away(stream)).await;
+                    drop((told, place));
+                });
+            }
+            return;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY is not to be had");
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut stop = self.stop.subscribe();
+        connections.spawn(async move {
+            let mut connection = pin!(connection);
+            let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = &mut stopped => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Says 503 and hears the client out, so that the answer is not lost in a reset.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    let answer = ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections are open")
+        .hint("use fewer connections, or raise limits.connections_max");
+    let body = answer.body().to_string();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut ignored = [0; 1024];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(())
+}
+
+/// Until tokens exist every caller on this machine may do everything, so a web page that a browser
+/// on this machine shows must not be a caller: neither by its own name for this address (`Host`) nor
+/// from its own origin (`Origin`).
+async fn same_machine(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if named_locally(headers, header::HOST) && named_locally(headers, header::ORIGIN) {
+        return next.run(request).await;
+    }
+    ErrorAnswer::new(StatusCode::FORBIDDEN, "only callers on this machine are answered")
+        .detail("the Host or Origin header names another one")
+        .hint("use http://127.0.0.1 or http://localhost in the URL")
+        .into_response()
+}
+
+fn named_locally(headers: &HeaderMap, name: header::HeaderName) -> bool {
+    let Some(value) = headers.get(name) else { return true };
+    let Ok(value) = value.to_str() else { return false };
+    let authority = value.split_once("://").map_or(value, |(_, authority)| authority);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}

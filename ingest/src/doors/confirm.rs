@@ -1,0 +1,163 @@
+//! Decoded rows into the log, and what the client is told (L1).
+//!
+//! Promise: a row is confirmed only when its partition's receipt says it is durable; when a
+//! partition fails the answer says which rows are confirmed and which are not.
+
+use super::answer::ErrorAnswer;
+use super::dead_letters;
+use super::{Door, budget::Permit, receive::over_budget};
+use crate::decode::{Decoded, DecodedRows};
+use crate::log::{AppendError, Appended, CatalogError, Receipt};
+use crate::model::{AppendTime, Refusal};
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+/// Refused rows an answer lists.
+const REFUSED_LISTED_MAX: usize = 100;
+
+/// What is done with the good rows of a request that has bad ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Validate {
+    /// They are kept.
+    EachRow,
+    /// Nothing is kept.
+    All,
+}
+
+/// What became of a request.
+#[derive(Debug, Default)]
+struct Outcome {
+    accepted: u64,
+    duplicates: u64,
+    confirmed: Vec<u32>,
+    unconfirmed: Vec<u32>,
+    failures: Vec<AppendError>,
+}
+
+/// Appends what was decoded, waits until it is durable, and answers.
+pub(super) async fn confirm(
+    door: &Door,
+    name: &'static str,
+    decoded: Decoded,
+    mut permit: Permit,
+    validate: Validate,
+    now: AppendTime,
+) -> Response {
+    door.metrics.decoded(&decoded);
+    if validate == Validate::All && !decoded.refused.is_empty() {
+        return all_or_nothing(&decoded).into_response();
+    }
+    if let Err(error) = permit.grow_to(decoded.bytes) {
+        return over_budget(error).into_response();
+    }
+    let Decoded { rows, refused, .. } = decoded;
+    let letters = dead_letters::append(&door.log, name, &refused, now);
+    let waiting: Vec<(Receipt, Vec<u32>)> = rows.into_iter().map(append).collect();
+    let mut outcome = Outcome::default();
+    for (receipt, indexes) in waiting {
+        outcome.take(receipt.await, indexes);
+    }
+    if let Some(letters) = letters
+        && let Err(error) = letters.await
+    {
+        tracing::warn!(rows = refused.len(), %error, "refused rows could not be kept");
+    }
+    drop(permit);
+    outcome.answer(&refused)
+}
+
+fn append(rows: DecodedRows) -> (Receipt, Vec<u32>) {
+    let DecodedRows { stream, partition, batch, indexes } = rows;
+    let receipt = stream.partitions()[partition.0 as usize].append(batch);
+    (receipt, indexes)
+}
+
+impl Outcome {
+    fn take(&mut self, result: Result<Appended, AppendError>, indexes: Vec<u32>) {
+        match result {
+            Ok(appended) => {
+                self.accepted += u64::from(appended.rows);
+                self.duplicates += appended.duplicates.len() as u64;
+                self.confirmed.extend(indexes);
+            }
+            Err(error) => {
+                self.failures.push(error);
+                self.unconfirmed.extend(indexes);
+            }
+        }
+    }
+
+    fn answer(mut self, refused: &[Refusal]) -> Response {
+        if !self.failures.is_empty() {
+            return self.failed(refused).into_response();
+        }
+        if self.confirmed.is_empty() && !refused.is_empty() {
+            return all_refused(refused).into_response();
+        }
+        Json(Value::Object(self.counts(refused))).into_response()
+    }
+
+    fn counts(&self, refused: &[Refusal]) -> Map<String, Value> {
+        counts(self.accepted, self.duplicates, refused)
+    }
+
+    /// Some partition did not confirm.
+    fn failed(&mut self, refused: &[Refusal]) -> ErrorAnswer {
+        let full = self.failures.iter().all(is_full);
+        let (status, message) = if full {
+            (StatusCode::INSUFFICIENT_STORAGE, "the disk is full")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not all rows are confirmed")
+        };
+        let mut details: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        details.sort();
+        details.dedup();
+        let mut rest = self.counts(refused);
+        self.confirmed.sort_unstable();
+        self.unconfirmed.sort_unstable();
+        rest.insert("confirmed".to_owned(), json!(self.confirmed));
+        rest.insert("unconfirmed".to_owned(), json!(self.unconfirmed));
+        ErrorAnswer::new(status, message)
+            .detail(details.join("; "))
+            .hint("send the unconfirmed rows again; with an 'id' in each a repeat is known as one")
+            .retry_after(if full { 10 } else { 1 })
+            .with(rest)
+    }
+}
+
+fn is_full(error: &AppendError) -> bool {
+    matches!(error, AppendError::Full { .. } | AppendError::Catalog(CatalogError::Full))
+}
+
+fn all_refused(refused: &[Refusal]) -> ErrorAnswer {
+    let message = match refused {
+        [only] => format!("the row was refused: {}", only.reason),
+        _ => format!("all {} rows were refused", refused.len()),
+    };
+    ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
+        .hint("'refused' says why; the rows are in the table dead_letters")
+        .with(counts(0, 0, refused))
+}
+
+fn all_or_nothing(decoded: &Decoded) -> ErrorAnswer {
+    let (refused, rows) = (decoded.refused.len(), decoded.accepted() + decoded.refused.len());
+    let message = format!("{refused} of {rows} rows were refused, so nothing was taken");
+    ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
+        .hint("without ?validate=all the good rows are kept")
+        .with(counts(0, 0, &decoded.refused))
+}
+
+fn counts(accepted: u64, duplicates: u64, refused: &[Refusal]) -> Map<String, Value> {
+    let listed = refused.iter().take(REFUSED_LISTED_MAX);
+    let listed: Vec<Value> = listed
+        .map(|r| json!({"index": r.index, "reason": r.reason.to_string(), "code": r.reason.code()}))
+        .collect();
+    let mut counts = Map::new();
+    counts.insert("accepted".to_owned(), json!(accepted));
+    counts.insert("duplicates".to_owned(), json!(duplicates));
+    counts.insert("refused".to_owned(), Value::Array(listed));
+    counts.insert("refused_total".to_owned(), json!(refused.len()));
+    counts
+}

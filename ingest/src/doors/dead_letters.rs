@@ -1,0 +1,78 @@
+//! Refused rows, kept (D2, P8).
+//!
+//! Promise: what a door refuses can be listed by SQL with its reason and its bytes, cut at
+//! `Limits::DEAD_LETTER_BYTES_MAX`.
+
+use crate::decode::topic_of;
+use crate::log::{InternalLog, Log, Receipt};
+use crate::model::{AppendTime, Refusal};
+use arrow::array::{
+    ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::sync::Arc;
+
+/// Columns of the dead letters.
+pub fn dead_letters_schema() -> SchemaRef {
+    let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("time", time(), false),
+        Field::new("received_at", time(), false),
+        Field::new("door", DataType::Utf8, false),
+        Field::new("topic", DataType::Utf8, true),
+        Field::new("stream", DataType::Utf8, true),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("code", DataType::Utf8, false),
+        Field::new("payload", DataType::Binary, false),
+        Field::new("index", DataType::UInt32, false),
+    ]))
+}
+
+/// Queues refused rows; `None` if there are none.
+pub(super) fn append(
+    log: &Log,
+    door: &'static str,
+    refused: &[Refusal],
+    now: AppendTime,
+) -> Option<Receipt> {
+    let batch = (!refused.is_empty()).then(|| batch(log, door, refused, now))?;
+    Some(log.internal(InternalLog::DeadLetters).append(batch))
+}
+
+fn batch(log: &Log, door: &str, refused: &[Refusal], now: AppendTime) -> RecordBatch {
+    let rows = refused.len();
+    let mut topics = StringBuilder::new();
+    let mut streams = StringBuilder::new();
+    let mut payloads = BinaryBuilder::new();
+    for refusal in refused {
+        let topic = topic_of(&refusal.payload);
+        streams.append_option(topic.as_deref().and_then(|topic| stream_of(log, topic)));
+        topics.append_option(topic);
+        payloads.append_value(&refusal.payload);
+    }
+    let times = TimestampMicrosecondArray::from(vec![now.0; rows]).with_timezone("UTC");
+    let text = |of: &dyn Fn(&Refusal) -> String| -> ArrayRef {
+        let mut builder = StringBuilder::new();
+        refused.iter().for_each(|refusal| builder.append_value(of(refusal)));
+        Arc::new(builder.finish())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(times.clone()),
+        Arc::new(times),
+        text(&|_| door.to_owned()),
+        Arc::new(topics.finish()),
+        Arc::new(streams.finish()),
+        text(&|refusal| refusal.reason.to_string()),
+        text(&|refusal| refusal.reason.code().to_owned()),
+        Arc::new(payloads.finish()),
+        Arc::new(UInt32Array::from_iter_values(refused.iter().map(|r| r.index))),
+    ];
+    RecordBatch::try_new(dead_letters_schema(), columns).expect("built as the schema says")
+}
+
+fn stream_of(log: &Log, topic: &str) -> Option<String> {
+    let matches =
+        |s: &Arc<crate::log::Stream>| s.definition().template().match_path(topic).is_some();
+    let stream = log.streams().all().into_iter().find(matches)?;
+    Some(stream.definition().name().to_owned())
+}
