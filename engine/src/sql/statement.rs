@@ -5,7 +5,6 @@
 //! Elsewhere: whether the stream, rule or alarm it names exists is for whoever runs it.
 
 pub use crate::alarms::Severity;
-
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use std::time::Duration;
@@ -13,6 +12,10 @@ use weir_ingest::model::{Column, ColumnType, EventTime, StreamDefinition, TopicP
 
 /// One statement of weir's SQL.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a text has few statements and each is taken apart at once"
+)]
 pub enum Statement {
     /// `CREATE STREAM [IF NOT EXISTS] name (...) TOPIC '...' [WITH (...)]`
     CreateStream {

@@ -216,16 +216,13 @@ impl Cursor {
     /// Takes `INTERVAL '3' MINUTE`, `INTERVAL '3 minutes'` or `'3 minutes'`.
     pub(super) fn duration(&mut self) -> Result<Duration, SqlError> {
         let at = self.here();
-        let interval = self.eat(&["interval"]);
+        self.eat(&["interval"]);
         let mut text = match self.number() {
             Some(digits) => digits,
             None => self.string("a length of time such as INTERVAL '5 minutes'")?,
         };
         let bare = text.trim().bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        if (interval || bare)
-            && bare
-            && let Some(unit) = self.peek_word().filter(|word| is_time_unit(word))
-        {
+        if bare && let Some(unit) = self.peek_word().filter(|word| is_time_unit(word)) {
             drop(self.parser.next_token());
             text = format!("{text} {unit}");
         }
