@@ -7,14 +7,27 @@
 
 mod append_clock;
 mod catalog;
+mod committer;
 mod dedupe;
 mod entry;
+mod env;
 mod errors;
+mod frame;
+mod group;
+mod index;
 mod internal;
+mod opening;
 mod partition;
+mod published;
+mod queue;
 mod reader;
 mod receipt;
+mod recovery;
+mod seal;
+mod segment;
 mod streams;
+mod window;
+mod writer;
 
 pub use append_clock::AppendClock;
 pub use catalog::Catalog;
@@ -28,9 +41,13 @@ pub use receipt::{AppendResult, Appended, Receipt};
 pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
 
 use crate::io::{Clock, Disk};
-use crate::model::{Column, Limits, StreamDefinition};
+use crate::model::{Column, Limits, SchemaId, StreamDefinition, StreamUid};
+use env::Env;
+use parking_lot::Mutex;
+use recovery::Stop;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -65,13 +82,22 @@ impl LogConfig {
 /// The log of one data directory.
 #[derive(Debug)]
 pub struct Log {
-    clock: Arc<dyn Clock>,
-    append_clock: AppendClock,
-    catalog: Catalog,
+    env: Arc<Env>,
     streams: Streams,
     internal: Vec<Arc<Partition>>,
-    changes: watch::Sender<u64>,
     restarted: Option<Restart>,
+    run: Run,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Serialises changes of streams, and holds whether the log was stopped.
+    stopped: Mutex<bool>,
+    _lock: Box<dyn std::fmt::Debug + Send + Sync>,
+}
+
+/// Who pumps the committers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Threads,
+    Caller,
 }
 
 impl Log {
@@ -84,7 +110,18 @@ impl Log {
         clock: Arc<dyn Clock>,
         config: LogConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        Self::open_manual(disk, clock, config)
+        let mut log = opening::open(disk, clock, config)?;
+        log.run = Run::Threads;
+        for partition in log.partitions() {
+            log.spawn(&partition).map_err(|source| OpenError::Io {
+                path: log.env.config.directory.clone(),
+                source,
+            })?;
+        }
+        for receipt in log.say_restarted() {
+            drop(receipt.wait());
+        }
+        Ok(Arc::new(log))
     }
 
     /// As [`Self::open`], but nothing runs by itself: the caller pumps with
@@ -96,41 +133,82 @@ impl Log {
         clock: Arc<dyn Clock>,
         config: LogConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        let directory = &config.directory;
-        disk.create_directories(directory)
-            .map_err(|source| OpenError::Io { path: directory.clone(), source })?;
-        let catalog = Catalog::open(&disk, &directory.join("catalog.redb"))?;
-        let append_clock =
-            AppendClock::above(Arc::clone(&clock), crate::model::AppendTime(i64::MIN));
-        Ok(Arc::new(Self {
-            clock,
-            append_clock,
-            catalog,
-            streams: Streams::new(&config.limits),
-            internal: Vec::new(),
-            changes: watch::Sender::new(0),
-            restarted: None,
-        }))
+        let log = opening::open(disk, clock, config)?;
+        drop(log.say_restarted());
+        log.step_committers();
+        Ok(Arc::new(log))
+    }
+
+    fn from_parts(
+        env: Arc<Env>,
+        streams: Streams,
+        internal: Vec<Arc<Partition>>,
+        restarted: Option<Restart>,
+        lock: Box<dyn std::fmt::Debug + Send + Sync>,
+    ) -> Self {
+        Self {
+            env,
+            streams,
+            internal,
+            restarted,
+            run: Run::Caller,
+            threads: Mutex::default(),
+            stopped: Mutex::new(false),
+            _lock: lock,
+        }
+    }
+
+    fn say_restarted(&self) -> Vec<Receipt> {
+        let Some(Restart { down_from, .. }) = self.restarted else { return Vec::new() };
+        let streams = self.streams.all();
+        let partitions = streams.iter().flat_map(|s| s.partitions());
+        partitions.map(|p| p.append_restart(down_from)).collect()
+    }
+
+    fn partitions(&self) -> Vec<Arc<Partition>> {
+        let streams = self.streams.all();
+        let of_streams = streams.iter().flat_map(|s| s.partitions());
+        of_streams.chain(&self.internal).map(Arc::clone).collect()
+    }
+
+    fn spawn(&self, partition: &Arc<Partition>) -> std::io::Result<()> {
+        if self.run == Run::Threads {
+            self.threads.lock().push(committer::spawn(Arc::clone(partition))?);
+        }
+        Ok(())
     }
 
     /// Commits everything queued, on this thread; the number of groups.
     pub fn step_committers(&self) -> usize {
-        0
+        let mut groups = 0;
+        for partition in self.partitions() {
+            while partition.commit_group() > 0 {
+                groups += 1;
+            }
+        }
+        groups
+    }
+
+    /// What the committers do after a time without work, on this thread.
+    pub fn step_idle(&self) {
+        for partition in self.partitions() {
+            partition.prove();
+        }
     }
 
     /// The catalog.
     pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+        &self.env.catalog
     }
 
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.env.clock
     }
 
     /// The clock of append times.
     pub fn append_clock(&self) -> &AppendClock {
-        &self.append_clock
+        &self.env.append_clock
     }
 
     /// The registry.
@@ -145,8 +223,21 @@ impl Log {
         &self,
         definition: StreamDefinition,
     ) -> Result<Arc<Stream>, StreamChangeError> {
+        let stopped = self.stopped.lock();
         self.streams.check_new(&definition)?;
-        Err(StreamChangeError::Unknown(definition.name().to_owned()))
+        let uid = self.env.catalog.next_uid("log/stream")?;
+        let uid = StreamUid(u32::try_from(uid).map_err(|e| disk_error(&e))?);
+        let stream = opening::stream(&self.env, uid, SchemaId(1), definition.clone(), Vec::new())
+            .map_err(|e| disk_error(&e))?;
+        self.env.catalog.change(&[opening::put_stream(uid, SchemaId(1), &definition)])?;
+        opening::rebuild_dedupe(self, &stream);
+        if !*stopped {
+            for partition in stream.partitions() {
+                self.spawn(partition).map_err(|e| disk_error(&e))?;
+            }
+        }
+        self.streams.insert(Arc::clone(&stream));
+        Ok(stream)
     }
 
     /// Adds a nullable column; durable when it returns.
@@ -155,16 +246,39 @@ impl Log {
     pub fn add_column(
         &self,
         stream: &str,
-        _column: Column,
+        column: Column,
     ) -> Result<Arc<Stream>, StreamChangeError> {
-        Err(StreamChangeError::Unknown(stream.to_owned()))
+        let _one_at_a_time = self.stopped.lock();
+        let name = stream;
+        let stream =
+            self.streams.get(name).ok_or_else(|| StreamChangeError::Unknown(name.to_owned()))?;
+        let (schema_id, definition) = stream.current().get();
+        let definition = definition.with_column(column)?;
+        let schema_id = SchemaId(schema_id.0 + 1);
+        self.env.catalog.change(&[opening::put_stream(stream.uid(), schema_id, &definition)])?;
+        stream.current().set(schema_id, definition);
+        Ok(stream)
     }
 
     /// Forgets a stream and removes its files. The caller has checked that nobody reads it.
     /// # Errors
     /// There is no such stream, or the catalog refused.
     pub fn drop_stream(&self, stream: &str) -> Result<(), StreamChangeError> {
-        Err(StreamChangeError::Unknown(stream.to_owned()))
+        let _one_at_a_time = self.stopped.lock();
+        let name = stream;
+        let stream =
+            self.streams.get(name).ok_or_else(|| StreamChangeError::Unknown(name.to_owned()))?;
+        self.env.catalog.change(&opening::remove_stream(&stream))?;
+        self.streams.remove(name);
+        for partition in stream.partitions() {
+            partition.finish();
+        }
+        let directory = opening::stream_directory(&self.env.config, name, stream.uid());
+        if let Err(error) = opening::remove_files(self.env.disk.as_ref(), &directory) {
+            // The next start sweeps what is left; the stream is gone all the same.
+            tracing::warn!(directory = %directory.display(), %error, "files of a dropped stream left");
+        }
+        Ok(())
     }
 
     /// One of weir's own logs.
@@ -174,7 +288,7 @@ impl Log {
 
     /// Changes after any durable commit in any partition.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.env.changes.subscribe()
     }
 
     /// Since when the log was closed, if the directory had been used before.
@@ -183,5 +297,51 @@ impl Log {
     }
 
     /// Writes what is queued, marks the stop as clean and ends the threads. Idempotent.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        let mut stopped = self.stopped.lock();
+        if std::mem::replace(&mut *stopped, true) {
+            return;
+        }
+        for partition in self.partitions() {
+            partition.queue.close();
+        }
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a committer ended in a panic");
+            }
+        }
+        if let Err(error) = self.save_points(Stop::Clean) {
+            tracing::warn!(%error, "the stop is not marked as clean; the next start checks the log");
+        }
+    }
+
+    /// Makes durable up to where every partition is synced.
+    fn save_points(&self, stop: Stop) -> Result<(), CatalogError> {
+        let mut changes = Vec::new();
+        for partition in self.partitions() {
+            if let Some(point) = partition.point(stop) {
+                changes.push(opening::put_point(partition.uid(), point, stop));
+            }
+        }
+        self.env.catalog.change(&changes)
+    }
 }
+
+impl Drop for Log {
+    /// Ends the threads; only [`Log::stop`] marks the stop as clean.
+    fn drop(&mut self) {
+        for partition in self.partitions() {
+            partition.queue.close();
+        }
+        for thread in self.threads.lock().drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+fn disk_error(error: &dyn std::error::Error) -> StreamChangeError {
+    StreamChangeError::Disk(Arc::from(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

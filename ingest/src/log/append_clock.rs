@@ -21,10 +21,15 @@ impl AppendClock {
         Self { clock, last_us: AtomicI64::new(newest.0) }
     }
 
+    /// Puts the clock above `newest`.
+    pub(super) fn raise(&self, newest: AppendTime) {
+        self.last_us.fetch_max(newest.0, Ordering::SeqCst);
+    }
+
     /// The next append time.
     pub fn draw(&self) -> AppendTime {
         let wall = self.clock.wall_us();
-        let next = |last: i64| (last + 1).max(wall);
+        let next = |last: i64| last.saturating_add(1).max(wall);
         let before = self
             .last_us
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)))

@@ -1,69 +1,514 @@
-//! One partition: its queue, what is published of it, and the core its committer drives.
+//! One partition: its queue, what is published of it, and committing a group.
+//!
+//! Promise: receipts are answered after the sync (L1), in the order of offsets (L2); readers see a
+//! group when it is durable (L4).
+//! Elsewhere: files are `writer`'s, frames are planned in `group`.
 
-use super::entry::{Ends, PartitionState, SegmentInfo, TickKind};
+use super::dedupe::DedupeWindow;
+use super::entry::{Ends, EntryBody, PartitionState, SegmentInfo, TickKind};
+use super::env::Env;
 use super::errors::AppendError;
+use super::frame::{Frame, FrameSchemas};
+use super::group::{Group, Planned, Planner, Reply, RowKind, Run, reading_schemas};
+use super::index::Summary;
+use super::published::{Cursor, Published, PublishedSegment, entry};
+use super::queue::{Item, Payload, Queue};
 use super::reader::PartitionReader;
 use super::receipt::Receipt;
-use crate::model::{AppendTime, EventTime, Offset, PartitionId};
-use arrow::array::RecordBatch;
+use super::recovery::Stop;
+use super::seal::UsedSeries;
+use super::segment::Predecessor;
+use super::streams::CurrentSchema;
+use super::writer::{StoreError, Writer};
+use crate::model::reading::DEDUPE;
+use crate::model::{
+    AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory, SeriesId,
+};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Schema, UInt32Type};
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+
+/// Bytes of a frame kept free for the message around the columns.
+const FRAME_SLACK_BYTES: usize = 512 * 1024;
 
 /// A partition of a stream or of an internal log.
 #[derive(Debug)]
 pub struct Partition {
     id: PartitionId,
+    uid: u64,
+    name: String,
+    env: Arc<Env>,
+    rows: Rows,
+    pub(super) queue: Queue,
+    published: Mutex<Published>,
+    core: Mutex<Core>,
+    unproven: AtomicBool,
+}
+
+/// What a partition's rows are.
+#[derive(Debug)]
+pub(super) enum Rows {
+    Readings { current: Arc<CurrentSchema>, series: Arc<SeriesDirectory>, durable: Arc<AtomicU32> },
+    Internal,
+}
+
+/// What the committer alone touches.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) writer: Writer,
+    pub(super) dedupe: Option<DedupeWindow>,
+    pub(super) schemas: Option<Arc<FrameSchemas>>,
 }
 
 impl Partition {
+    pub(super) fn new(
+        id: PartitionId,
+        name: String,
+        env: Arc<Env>,
+        rows: Rows,
+        published: Published,
+        core: Core,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            uid: core.writer.partition_uid,
+            name,
+            env,
+            rows,
+            queue: Queue::default(),
+            published: Mutex::new(published),
+            core: Mutex::new(core),
+            unproven: AtomicBool::new(false),
+        })
+    }
+
     /// Its number in its stream.
     pub fn id(&self) -> PartitionId {
         self.id
     }
 
+    /// Stream and number, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Queues rows (stored schema, or the internal log's); never blocks. The receipt resolves when
     /// they are durable.
-    pub fn append(&self, _batch: RecordBatch) -> Receipt {
-        Receipt::known(self.id, Err(AppendError::Stopped))
+    pub fn append(&self, batch: RecordBatch) -> Receipt {
+        let bytes = batch_bytes(&batch);
+        let bytes_max = Limits::FRAME_BODY_BYTES_MAX - FRAME_SLACK_BYTES;
+        let rows = batch.num_rows();
+        if rows > Limits::FRAME_ROWS_MAX || bytes > bytes_max {
+            let rows_max = Limits::FRAME_ROWS_MAX;
+            let refused = AppendError::TooLarge { rows, bytes, rows_max, bytes_max };
+            return Receipt::known(self.id, Err(refused));
+        }
+        self.enqueue(Payload::Rows(batch), bytes)
     }
 
     /// Queues a tick.
-    pub fn append_tick(&self, _event_time: EventTime, _kind: TickKind) -> Receipt {
-        Receipt::known(self.id, Err(AppendError::Stopped))
+    pub fn append_tick(&self, event_time: EventTime, kind: TickKind) -> Receipt {
+        self.enqueue(Payload::Tick { event_time, kind }, 0)
+    }
+
+    /// Queues the word that the process was down.
+    pub(super) fn append_restart(&self, down_from: AppendTime) -> Receipt {
+        self.enqueue(Payload::Restart { down_from }, 0)
+    }
+
+    fn enqueue(&self, payload: Payload, bytes: usize) -> Receipt {
+        if let PartitionState::Corrupt(_) = self.published.lock().state {
+            return Receipt::known(self.id, Err(AppendError::Corrupt { partition: self.id }));
+        }
+        let (reply, receipt) = Receipt::pair(self.id);
+        match self.queue.push(Item { payload, bytes, reply }) {
+            Ok(()) => receipt,
+            Err(_) => Receipt::known(self.id, Err(AppendError::Stopped)),
+        }
     }
 
     /// How far it has come.
     pub fn ends(&self) -> Ends {
-        Ends { log_start: Offset(0), durable_end: Offset(0), safe_time: AppendTime(i64::MAX) }
+        let published = self.published.lock();
+        let log_start = published.segments.first().map_or(Offset(0), |s| s.id.base);
+        let safe_time = match (&published.state, published.in_flight) {
+            (PartitionState::Failed(_) | PartitionState::Corrupt(_), _) => AppendTime(i64::MAX),
+            (_, Some(first)) => AppendTime(first.0 - 1),
+            (_, None) => self.env.append_clock.floor(),
+        };
+        Ends { log_start, durable_end: published.durable_end, safe_time }
     }
 
     /// How it is.
     pub fn state(&self) -> PartitionState {
-        PartitionState::Ready
+        self.published.lock().state.clone()
     }
 
     /// The largest event time of its durable rows and ticks.
     pub fn newest_event_time(&self) -> Option<EventTime> {
-        None
+        self.published.lock().newest_event
+    }
+
+    /// The append time of its newest durable entry.
+    pub fn newest_append_time(&self) -> Option<AppendTime> {
+        self.published.lock().newest_append()
     }
 
     /// A reader that starts at the frame that holds `from`, or the next one.
     pub fn reader(self: &Arc<Self>, from: Offset) -> PartitionReader {
-        PartitionReader::new(Arc::clone(self), from)
+        PartitionReader::from_offset(Arc::clone(self), from)
     }
 
     /// Its files, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        Vec::new()
+        self.published.lock().segments.iter().map(|s| s.summary.info(s.sealed)).collect()
     }
 
     /// A reader of only the segment that starts at `segment`, up to the durable end.
     pub fn segment_reader(self: &Arc<Self>, segment: Offset) -> PartitionReader {
-        PartitionReader::new(Arc::clone(self), segment)
+        PartitionReader::of_segment(Arc::clone(self), segment)
     }
 
     /// How far back ids are remembered now; `None` where they are not.
     pub fn dedupe_window(&self) -> Option<Duration> {
-        None
+        self.core.lock().dedupe.as_ref().map(DedupeWindow::true_window)
     }
+
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(super) fn with_published<T>(&self, read: impl FnOnce(&Published) -> T) -> T {
+        read(&self.published.lock())
+    }
+
+    /// Whether a sync marker is due when the partition stays idle.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.unproven.load(Ordering::SeqCst)
+    }
+
+    /// Commits one group, if something is queued; the number of items.
+    pub(super) fn commit_group(&self) -> usize {
+        let mut core = self.core.lock();
+        let same = |a: &RecordBatch, b: &RecordBatch| match self.rows {
+            Rows::Readings { .. } => true,
+            Rows::Internal => a.schema_ref() == b.schema_ref(),
+        };
+        let items = self.queue.take(Limits::GROUP_BYTES_MAX, same);
+        let count = items.len();
+        if count > 0 {
+            self.commit(&mut core, items);
+        }
+        count
+    }
+
+    fn commit(&self, core: &mut Core, items: Vec<Item>) {
+        let first = self.begin();
+        let schemas = self.schemas(core, &items);
+        let planner = Planner {
+            kind: self.kind(),
+            schemas: &schemas,
+            dedupe: core.dedupe.as_mut(),
+            next_offset: core.writer.next_offset,
+            first,
+            draw: &|| self.env.append_clock.draw(),
+            group: Group::default(),
+            run: Run::default(),
+        };
+        let (mut group, planned) = planner.plan(items);
+        let stored = match planned {
+            Err(error) => {
+                let detail = Arc::from(error.to_string());
+                Err((AppendError::Unknown { partition: self.id, detail }, PartitionState::Ready))
+            }
+            Ok(()) if group.frames.is_empty() => Ok(()),
+            Ok(()) => self.store(core, &schemas, &mut group),
+        };
+        match stored {
+            Ok(()) => self.publish(core, group),
+            Err((error, state)) => {
+                if let Some(window) = &mut core.dedupe {
+                    window.take_back(group.admitted);
+                }
+                self.refuse(group.replies, &error, state);
+            }
+        }
+    }
+
+    /// Draws the group's append time so that no reader can miss it: both under one lock.
+    fn begin(&self) -> AppendTime {
+        let mut published = self.published.lock();
+        let first = self.env.append_clock.draw();
+        published.in_flight = Some(first);
+        first
+    }
+
+    fn kind(&self) -> RowKind {
+        match self.rows {
+            Rows::Readings { .. } => RowKind::Readings,
+            Rows::Internal => RowKind::Plain,
+        }
+    }
+
+    /// The schemas of this group: the stream's newest, or those of an internal log's batches.
+    fn schemas(&self, core: &mut Core, items: &[Item]) -> Arc<FrameSchemas> {
+        let wanted = match &self.rows {
+            Rows::Readings { current, .. } => {
+                let (id, definition) = current.get();
+                match &core.schemas {
+                    Some(known) if known.id == id => Arc::clone(known),
+                    _ => reading_schemas(id, &definition),
+                }
+            }
+            Rows::Internal => {
+                let batch = items.iter().find_map(|item| match &item.payload {
+                    Payload::Rows(batch) => Some(batch.schema()),
+                    _ => None,
+                });
+                match (&core.schemas, batch) {
+                    (Some(known), Some(schema)) if *known.base() == schema => Arc::clone(known),
+                    (Some(known), None) => Arc::clone(known),
+                    (known, schema) => {
+                        let id = known.as_ref().map_or(1, |known| known.id.0 + 1);
+                        let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+                        Arc::new(FrameSchemas::new(SchemaId(id), &schema))
+                    }
+                }
+            }
+        };
+        core.schemas = Some(Arc::clone(&wanted));
+        wanted
+    }
+
+    fn store(
+        &self,
+        core: &mut Core,
+        schemas: &Arc<FrameSchemas>,
+        group: &mut Group,
+    ) -> Result<(), (AppendError, PartitionState)> {
+        if let Rows::Readings { durable, .. } = &self.rows
+            && durable.load(Ordering::SeqCst) < group.series_needed
+        {
+            self.env
+                .ledger
+                .make_durable(&self.env.catalog)
+                .map_err(|e| (AppendError::Catalog(e), PartitionState::Ready))?;
+            assert!(
+                durable.load(Ordering::SeqCst) >= group.series_needed,
+                "a series id is durable before a frame that uses it is written"
+            );
+        }
+        let mut frames: Vec<Frame> =
+            group.frames.iter_mut().map(|planned| take_frame(&mut planned.frame)).collect();
+        let series = |used: &[u64]| self.used_series(used);
+        let stored = core.writer.store(&self.env, schemas, &mut frames, &series);
+        for (planned, frame) in group.frames.iter_mut().zip(frames) {
+            planned.frame = frame;
+        }
+        let partition = self.id;
+        stored.map_err(|error| match error {
+            StoreError::Full => (AppendError::Full { partition }, PartitionState::ReadOnlyFull),
+            StoreError::FullAfterFailure => {
+                let detail = Arc::from("the disk filled up");
+                (AppendError::Unknown { partition, detail }, PartitionState::ReadOnlyFull)
+            }
+            StoreError::Failed(detail) => {
+                let state = PartitionState::Failed(detail.to_string());
+                (AppendError::Unknown { partition, detail }, state)
+            }
+        })
+    }
+
+    fn publish(&self, core: &mut Core, group: Group) {
+        let mut position = self.start_of(core, &group);
+        let published_end = {
+            let mut published = self.published.lock();
+            if !group.frames.is_empty() {
+                self.add_segment(core, &mut published);
+            }
+            for Planned { frame, rows } in group.frames {
+                let writer = &mut core.writer;
+                assert_eq!(frame.header.base_offset, writer.next_offset, "L2: offsets are dense");
+                writer.next_offset = frame.header.end_offset();
+                if let Some(rows) = &rows {
+                    self.note_rows(writer, rows);
+                }
+                position = publish_frame(self.id, &mut published, &frame, rows, position);
+            }
+            published.durable_end = core.writer.next_offset;
+            published.in_flight = None;
+            published.state = PartitionState::Ready;
+            published.newest_event = published.newest_event.max(group.newest_event);
+            position
+        };
+        if let Some(active) = &core.writer.active {
+            assert!(published_end <= active.synced, "L1, L4: only what is synced is published");
+        }
+        self.unproven.store(true, Ordering::SeqCst);
+        self.env.changes.send_modify(|changes| *changes += 1);
+        for (reply, appended) in group.replies {
+            // Whoever asked may have gone away; the rows stay.
+            drop(reply.send(Ok(appended)));
+        }
+    }
+
+    fn start_of(&self, core: &Core, group: &Group) -> u64 {
+        let bytes: u64 = group.frames.iter().map(|p| p.frame.header.frame_bytes()).sum();
+        core.writer.active.as_ref().map_or(0, |active| active.written() - bytes)
+    }
+
+    /// Shows the segment being written, if it is new, and closes the one before.
+    fn add_segment(&self, core: &mut Core, published: &mut Published) {
+        let Some(active) = &core.writer.active else { return };
+        if published.segments.last().is_some_and(|last| last.id == active.id) {
+            return;
+        }
+        if let Some(last) = published.segments.last_mut() {
+            last.sealed = true;
+        }
+        published.segments.push(PublishedSegment {
+            id: active.id,
+            path: Arc::from(active.path.as_path()),
+            schemas: Arc::clone(&active.schemas),
+            summary: Summary::empty(active.id.base),
+            sealed: false,
+        });
+    }
+
+    fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch) {
+        if let Rows::Readings { .. } = self.rows
+            && let Some(series) = rows.column(1).as_primitive_opt::<UInt32Type>()
+        {
+            writer.use_series(series.values());
+        }
+        let now = self.env.clock.monotonic_us();
+        if let Some(active) = &mut writer.active {
+            active.first_rows_at_us.get_or_insert(now);
+        }
+    }
+
+    fn refuse(&self, replies: Vec<Reply>, error: &AppendError, state: PartitionState) {
+        {
+            let mut published = self.published.lock();
+            published.in_flight = None;
+            published.state = state;
+        }
+        for (reply, _) in replies {
+            drop(reply.send(Err(error.clone())));
+        }
+        self.env.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn used_series(&self, used: &[u64]) -> UsedSeries {
+        let Rows::Readings { series, .. } = &self.rows else { return Vec::new() };
+        let snapshot = series.snapshot();
+        let ids = (0..snapshot.len())
+            .filter(|id| used.get(id / 64).is_some_and(|word| word & (1 << (id % 64)) != 0));
+        ids.map(|id| SeriesId(u32::try_from(id).expect("series ids are u32")))
+            .map(|id| (id, Arc::from(snapshot.topic(id))))
+            .collect()
+    }
+
+    /// Proves the last sync with a marker, after a time without work.
+    pub(super) fn prove(&self) {
+        let mut core = self.core.lock();
+        if self.unproven.swap(false, Ordering::SeqCst)
+            && let Err(StoreError::Failed(detail)) = core.writer.prove(&self.env)
+        {
+            self.published.lock().state = PartitionState::Failed(detail.to_string());
+        }
+    }
+
+    /// Commits what is queued and takes nothing more.
+    pub(super) fn finish(&self) {
+        self.queue.close();
+        while self.commit_group() > 0 {}
+    }
+
+    /// Up to where everything is synced; at a clean stop after committing what is queued and giving
+    /// back what is reserved. `None` where that is not known: nothing written, failed, or damaged.
+    pub(super) fn point(&self, stop: Stop) -> Option<Predecessor> {
+        if stop == Stop::Clean {
+            self.finish();
+        }
+        if let PartitionState::Corrupt(_) = self.state() {
+            return None;
+        }
+        let mut core = self.core.lock();
+        let broken = core.writer.failed.is_some() || core.writer.must_heal;
+        if broken || (stop == Stop::Clean && core.writer.trim().is_err()) {
+            return None;
+        }
+        core.writer.synced_point()
+    }
+
+    /// Its identity in every frame.
+    pub(super) fn uid(&self) -> u64 {
+        self.uid
+    }
+
+    /// Remembers the ids stored within the dedupe window before this start.
+    pub(super) fn rebuild_dedupe(self: &Arc<Self>, mut window: DedupeWindow, since: AppendTime) {
+        let first = self.with_published(|published| {
+            let recent = |s: &&PublishedSegment| s.summary.max_append_time >= since;
+            published.segments.iter().find(recent).map(|s| s.id.base)
+        });
+        if let Some(first) = first {
+            let mut reader = self.reader(first);
+            // A damaged place ends the search: what lies behind it cannot be read by anybody.
+            while let Ok(Some(entry)) = reader.next() {
+                if let EntryBody::Rows(rows) = &entry.body {
+                    remember(&mut window, rows, entry.append_time);
+                }
+            }
+        }
+        self.core.lock().dedupe = Some(window);
+    }
+}
+
+fn remember(window: &mut DedupeWindow, rows: &RecordBatch, at: AppendTime) {
+    let Some(hashes) = rows.column_by_name(DEDUPE) else { return };
+    let hashes = hashes.as_fixed_size_binary();
+    for row in (0..hashes.len()).filter(|row| hashes.is_valid(*row)) {
+        if let Some(hash) = hashes.value(row).first_chunk() {
+            window.admit(*hash, at);
+        }
+    }
+}
+
+fn publish_frame(
+    id: PartitionId,
+    published: &mut Published,
+    frame: &Frame,
+    rows: Option<RecordBatch>,
+    position: u64,
+) -> u64 {
+    let next = position + frame.header.frame_bytes();
+    let segment = published.segments.last_mut().expect("the active segment was added");
+    segment.summary.add(&frame.header, position);
+    let segment = segment.id;
+    if let Some(entry) = entry(id, &frame.header, rows) {
+        let cursor = |position| Cursor { segment, position };
+        published.recent.push(cursor(position), cursor(next), entry);
+    }
+    next
+}
+
+fn take_frame(frame: &mut Frame) -> Frame {
+    Frame { header: frame.header.clone(), body: std::mem::take(&mut frame.body) }
+}
+
+/// Bytes the rows of a batch take, not the buffers they may share with others.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch
+        .columns()
+        .iter()
+        .map(|column| {
+            let data = column.to_data();
+            data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum()
 }

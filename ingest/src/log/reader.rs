@@ -1,33 +1,171 @@
 //! Reading a partition: frame by frame, never past the durable end (L4).
+//!
+//! Promise: a checksum is verified before the rows are looked at; rows are not copied.
 
-use super::entry::LogEntry;
+use super::entry::{EntryBody, LogEntry};
 use super::errors::ReadError;
+use super::frame::{FrameKind, FrameSchemas, decode_rows};
 use super::partition::Partition;
+use super::published::{Cursor, Published, entry};
+use super::segment::SegmentId;
+use super::window::Window;
+use crate::io::{File, Open};
 use crate::model::Offset;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A cursor over one partition. Cheap at the tail: what was just written is not read again.
 #[derive(Debug)]
 pub struct PartitionReader {
     partition: Arc<Partition>,
+    at: Option<Cursor>,
+    /// Entries that end at or before are passed over.
+    from: Offset,
+    only: Option<SegmentId>,
+    open: Option<OpenFile>,
     position: Offset,
 }
 
+#[derive(Debug)]
+struct OpenFile {
+    id: SegmentId,
+
+    schemas: Arc<FrameSchemas>,
+    file: Arc<dyn File>,
+    window: Window,
+}
+
+/// What to do next.
+enum Step {
+    End,
+    Recent(LogEntry, Cursor),
+    Read { at: Cursor, path: Arc<Path>, schemas: Arc<FrameSchemas>, limit: u64 },
+}
+
 impl PartitionReader {
-    pub(super) fn new(partition: Arc<Partition>, position: Offset) -> Self {
-        Self { partition, position }
+    pub(super) fn from_offset(partition: Arc<Partition>, from: Offset) -> Self {
+        Self { partition, at: None, from, only: None, open: None, position: from }
+    }
+
+    pub(super) fn of_segment(partition: Arc<Partition>, segment: Offset) -> Self {
+        let at = partition.with_published(|published| {
+            let found = published.segments.iter().rev().find(|s| s.id.base == segment);
+            found.map(|s| Cursor { segment: s.id, position: 0 })
+        });
+        let only = at.map(|at| at.segment).or(Some(SegmentId { base: segment, epoch: 0 }));
+        Self { partition, at, from: segment, only, open: None, position: segment }
     }
 
     /// The next frame; `None` at the durable end, for now.
     /// # Errors
-    /// The disk failed or stored bytes changed.
+    /// The disk failed or stored bytes changed. Trying again gives the same.
+    #[expect(clippy::should_implement_trait, reason = "it goes on after None")]
     pub fn next(&mut self) -> Result<Option<LogEntry>, ReadError> {
-        let _ = &self.partition;
-        Ok(None)
+        loop {
+            let partition = Arc::clone(&self.partition);
+            let (entry, next) = match partition.with_published(|p| self.step(p)) {
+                Step::End => return Ok(None),
+                Step::Recent(entry, next) => (Some(entry), next),
+                Step::Read { at, path, schemas, limit } => self.read(at, &path, &schemas, limit)?,
+            };
+            self.at = Some(next);
+            let Some(entry) = entry else { continue };
+            let passed = match entry.body {
+                EntryBody::Rows(_) | EntryBody::Gap { .. } => entry.end_offset() <= self.from,
+                EntryBody::Tick { .. } | EntryBody::Restart { .. } => entry.base_offset < self.from,
+            };
+            if !passed {
+                self.position = entry.end_offset();
+                return Ok(Some(entry));
+            }
+        }
     }
 
     /// Offset after the last row returned.
     pub fn position(&self) -> Offset {
         self.position
     }
+
+    fn step(&mut self, published: &Published) -> Step {
+        let Some(mut at) = self.at.or_else(|| seek(published, self.from)) else { return Step::End };
+        self.at = Some(at);
+        loop {
+            if self.only.is_none()
+                && let Some((entry, next)) = published.recent.at(at)
+            {
+                return Step::Recent(entry, next);
+            }
+            let Some(index) = published.segment(at.segment) else { return Step::End };
+            let segment = &published.segments[index];
+            if at.position < segment.summary.end_position {
+                let limit = segment.summary.end_position;
+                let (path, schemas) = (Arc::clone(&segment.path), Arc::clone(&segment.schemas));
+                return Step::Read { at, path, schemas, limit };
+            }
+            match published.segments.get(index + 1) {
+                Some(next) if self.only.is_none() => {
+                    at = Cursor { segment: next.id, position: 0 };
+                    self.at = Some(at);
+                }
+                _ => return Step::End,
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        at: Cursor,
+        path: &Arc<Path>,
+        schemas: &Arc<FrameSchemas>,
+        limit: u64,
+    ) -> Result<(Option<LogEntry>, Cursor), ReadError> {
+        let id = self.partition.id();
+        let mut open = match self.open.take() {
+            Some(open) if open.id == at.segment => open,
+            _ => self.open_file(at.segment, path, schemas)?,
+        };
+        let rot = |detail: &str| ReadError::Rot {
+            partition: id,
+            segment: Arc::from(path.display().to_string()),
+            at: at.position,
+            detail: Arc::from(detail),
+        };
+        let io = |e: std::io::Error| ReadError::Io { partition: id, detail: e.to_string().into() };
+        let header = open.window.header(open.file.as_ref(), at.position, limit).map_err(io)?;
+        let header = header.ok_or_else(|| rot("no valid frame header"))?;
+        let body = open.window.body(open.file.as_ref(), at.position, &header, limit).map_err(io)?;
+        let body = body.ok_or_else(|| rot("the frame is longer than the file"))?;
+        if !header.body_is_whole(&body) {
+            return Err(rot("checksum of the body"));
+        }
+        let rows = match header.kind {
+            FrameKind::Data => {
+                Some(decode_rows(&header, &body, &open.schemas).map_err(|e| rot(&e))?)
+            }
+            _ => None,
+        };
+        let next = Cursor { segment: at.segment, position: at.position + header.frame_bytes() };
+        self.open = Some(open);
+        Ok((entry(id, &header, rows), next))
+    }
+
+    fn open_file(
+        &self,
+        id: SegmentId,
+        path: &Arc<Path>,
+        schemas: &Arc<FrameSchemas>,
+    ) -> Result<OpenFile, ReadError> {
+        let file = self.partition.env().disk.open(path, Open::Read).map_err(|e| ReadError::Io {
+            partition: self.partition.id(),
+            detail: format!("{}: {e}", path.display()).into(),
+        })?;
+        Ok(OpenFile { id, schemas: Arc::clone(schemas), file, window: Window::default() })
+    }
+}
+
+/// Where to start for `from`: at or before the first frame that ends above it or stands at it.
+fn seek(published: &Published, from: Offset) -> Option<Cursor> {
+    let holds = |s: &&super::published::PublishedSegment| s.summary.end_offset >= from;
+    let segment = published.segments.iter().find(holds).or(published.segments.last())?;
+    Some(Cursor { segment: segment.id, position: segment.summary.seek(from) })
 }

@@ -3,8 +3,8 @@
 //! Promise: templates never overlap, so a topic has one stream; ids are dense, never reused, and
 //! durable in the catalog before a frame that uses one is written.
 
-use super::catalog::{Catalog, Change};
-use super::errors::{CatalogError, StreamChangeError};
+use super::env::{Env, NewSeries};
+use super::errors::StreamChangeError;
 use super::partition::Partition;
 use super::{AppendError, Receipt};
 use crate::model::{
@@ -14,7 +14,7 @@ use crate::model::{
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 /// Names of unknown fields counted per stream.
 const UNKNOWN_FIELDS_MAX: usize = 256;
@@ -25,16 +25,6 @@ pub struct Streams {
     series_max: usize,
     by_name: RwLock<BTreeMap<String, Arc<Stream>>>,
     routes: RwLock<HashMap<Arc<str>, Route>>,
-    /// Ids handed out and not yet in the catalog; held while the catalog takes them.
-    waiting: Mutex<Vec<NewSeries>>,
-    committing: Mutex<()>,
-}
-
-#[derive(Debug)]
-struct NewSeries {
-    stream: Arc<Stream>,
-    series: SeriesId,
-    topic: Arc<str>,
 }
 
 /// Where a topic's readings go.
@@ -53,10 +43,11 @@ pub struct Route {
 pub struct Stream {
     uid: StreamUid,
     current: Arc<CurrentSchema>,
-    series: SeriesDirectory,
+    series: Arc<SeriesDirectory>,
     series_durable: Arc<AtomicU32>,
     partitions: Vec<Arc<Partition>>,
     unknown_fields: UnknownFieldCounts,
+    env: Arc<Env>,
 }
 
 /// The newest version of a stream's columns; shared with its committers.
@@ -84,17 +75,17 @@ impl Stream {
     pub(super) fn new(
         uid: StreamUid,
         current: Arc<CurrentSchema>,
-        topics: Vec<Arc<str>>,
+        series: Arc<SeriesDirectory>,
+        series_durable: Arc<AtomicU32>,
         partitions: Vec<Arc<Partition>>,
+        env: Arc<Env>,
     ) -> Self {
-        let series = SeriesDirectory::new(current.get().1.template().clone());
-        let known = u32::try_from(topics.len()).expect("series ids are u32");
-        for (id, topic) in (0..).zip(topics) {
-            series.push(SeriesId(id), topic);
-        }
-        let series_durable = Arc::new(AtomicU32::new(known));
         let unknown_fields = UnknownFieldCounts::default();
-        Self { uid, current, series, series_durable, partitions, unknown_fields }
+        Self { uid, current, series, series_durable, partitions, unknown_fields, env }
+    }
+
+    pub(super) fn current(&self) -> &CurrentSchema {
+        &self.current
     }
 
     /// Its identity, which survives DROP and CREATE of the same name.
@@ -173,8 +164,6 @@ impl Streams {
             series_max: limits.series_max,
             by_name: RwLock::default(),
             routes: RwLock::default(),
-            waiting: Mutex::default(),
-            committing: Mutex::default(),
         }
     }
 
@@ -210,10 +199,13 @@ impl Streams {
         }
         let topic: Arc<str> = Arc::from(topic);
         let series = SeriesId(u32::try_from(stream.series.len()).expect("series_max is below u32"));
-        let mut waiting = self.waiting.lock();
         stream.series.push(series, Arc::clone(&topic));
-        let new = NewSeries { stream: Arc::clone(stream), series, topic: Arc::clone(&topic) };
-        waiting.push(new);
+        stream.env.ledger.add(NewSeries {
+            stream: stream.uid.0,
+            series,
+            topic: Arc::clone(&topic),
+            durable: Arc::clone(&stream.series_durable),
+        });
         let route = route_of(stream, series, &topic);
         routes.insert(topic, route.clone());
         Ok(route)
@@ -222,31 +214,6 @@ impl Streams {
     /// As [`Self::route`], but gives no id: `None` for a topic not seen before.
     pub fn find(&self, topic: &str) -> Option<Route> {
         self.routes.read().get(topic).cloned()
-    }
-
-    /// Makes every id handed out so far durable, in one commit for all who wait.
-    pub(super) fn make_series_durable(&self, catalog: &Catalog) -> Result<(), CatalogError> {
-        let _one_at_a_time = self.committing.lock();
-        let new = std::mem::take(&mut *self.waiting.lock());
-        if new.is_empty() {
-            return Ok(());
-        }
-        let changes: Vec<Change> = new
-            .iter()
-            .map(|n| Change::AddSeries {
-                stream: n.stream.uid.0,
-                series: n.series.0,
-                topic: Arc::clone(&n.topic),
-            })
-            .collect();
-        if let Err(error) = catalog.change(&changes) {
-            self.waiting.lock().splice(0..0, new);
-            return Err(error);
-        }
-        for n in &new {
-            n.stream.series_durable.fetch_max(n.series.0 + 1, Ordering::SeqCst);
-        }
-        Ok(())
     }
 
     /// Whether `definition` may stand beside the streams that are there.
@@ -280,7 +247,7 @@ impl Streams {
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Stream>> {
         let stream = self.by_name.write().remove(name)?;
         self.routes.write().retain(|_, route| route.stream.uid != stream.uid);
-        self.waiting.lock().retain(|new| new.stream.uid != stream.uid);
+        stream.env.ledger.forget(stream.uid.0);
         Some(stream)
     }
 }

@@ -1,0 +1,78 @@
+//! What every partition of a log shares.
+
+use super::LogConfig;
+use super::append_clock::AppendClock;
+use super::catalog::{Catalog, Change};
+use super::errors::CatalogError;
+use crate::io::{Clock, Disk};
+use crate::model::SeriesId;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::watch;
+
+/// The machine below the partitions, and what they have in common.
+#[derive(Debug)]
+pub(super) struct Env {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) append_clock: AppendClock,
+    pub(super) catalog: Catalog,
+    pub(super) ledger: SeriesLedger,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) config: LogConfig,
+}
+
+/// Series ids that were handed out and are not in the catalog yet.
+#[derive(Debug, Default)]
+pub(super) struct SeriesLedger {
+    waiting: Mutex<Vec<NewSeries>>,
+    committing: Mutex<()>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct NewSeries {
+    pub(super) stream: u32,
+    pub(super) series: SeriesId,
+    pub(super) topic: Arc<str>,
+    /// Number of durable series of the stream.
+    pub(super) durable: Arc<AtomicU32>,
+}
+
+impl SeriesLedger {
+    /// Adds one; ids of a stream come in order.
+    pub(super) fn add(&self, new: NewSeries) {
+        self.waiting.lock().push(new);
+    }
+
+    /// Forgets those of a stream that is dropped.
+    pub(super) fn forget(&self, stream: u32) {
+        self.waiting.lock().retain(|new| new.stream != stream);
+    }
+
+    /// Makes every id handed out so far durable, in one commit for all who wait.
+    pub(super) fn make_durable(&self, catalog: &Catalog) -> Result<(), CatalogError> {
+        let _one_at_a_time = self.committing.lock();
+        let new = std::mem::take(&mut *self.waiting.lock());
+        if new.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<Change> = new
+            .iter()
+            .map(|n| Change::AddSeries {
+                stream: n.stream,
+                series: n.series.0,
+                topic: Arc::clone(&n.topic),
+            })
+            .collect();
+        if let Err(error) = catalog.change(&changes) {
+            self.waiting.lock().splice(0..0, new);
+            return Err(error);
+        }
+        for n in &new {
+            n.durable.fetch_max(n.series.0 + 1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+use super::*;
+use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::buffer::MutableBuffer;
+
+fn batch() -> RecordBatch {
+    let time = TimestampMicrosecondArray::from(vec![30, 10, 20]).with_timezone("UTC");
+    RecordBatch::try_from_iter_with_nullable(vec![
+        ("time", Arc::new(time) as arrow::array::ArrayRef, false),
+        ("series", Arc::new(UInt32Array::from(vec![0, 1, 0])) as _, false),
+        ("value", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(3.0)])) as _, true),
+        ("note", Arc::new(StringArray::from(vec![Some("a"), Some("bc"), None])) as _, true),
+    ])
+    .unwrap()
+}
+
+fn frame(batch: &RecordBatch) -> Frame {
+    Frame::with_rows(Header::bare(FrameKind::Data, Offset(7), AppendTime(9)), batch).unwrap()
+}
+
+#[test]
+fn a_header_comes_back_as_it_was_written() {
+    let mut header = frame(&batch()).header;
+    header.log_epoch = 3;
+    header.partition_uid = u64::MAX - 1;
+    header.min_time = EventTime(-5);
+    header.synced_pos = 4096;
+    assert_eq!(Header::decode(&header.encode()), Some(header));
+}
+
+#[test]
+fn a_header_with_any_byte_changed_is_none() {
+    let bytes = frame(&batch()).header.encode();
+    for at in 0..HEADER_BYTES {
+        let mut changed = bytes;
+        changed[at] ^= 0x10;
+        assert_eq!(Header::decode(&changed), None, "byte {at}");
+    }
+}
+
+#[test]
+fn reserved_bytes_that_are_not_zero_are_refused() {
+    let mut bytes = frame(&batch()).header.encode();
+    bytes[110] = 1;
+    let crc = crc32c::crc32c(&bytes[..124]);
+    bytes[124..].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(Header::decode(&bytes), None);
+}
+
+#[test]
+fn rows_are_read_in_place_and_equal_what_was_written() {
+    let batch = batch();
+    let frame = frame(&batch);
+    let whole = frame.body.concat();
+    assert_eq!(whole.len() % 64, 0);
+    let mut aligned = MutableBuffer::new(whole.len());
+    aligned.extend_from_slice(&whole);
+    let body = Buffer::from(aligned);
+    assert!(frame.header.body_is_whole(&body));
+    let schemas = FrameSchemas::new(SchemaId(1), &batch.schema());
+    let read = decode_rows(&frame.header, &body, &schemas).unwrap();
+    assert_eq!(read, batch);
+    let source = body.as_ptr_range();
+    for column in read.columns() {
+        for buffer in column.to_data().buffers().iter().filter(|b| !b.is_empty()) {
+            assert!(source.contains(&buffer.as_ptr()), "a buffer was copied");
+        }
+    }
+}
+
+#[test]
+fn the_time_span_is_that_of_the_time_column() {
+    assert_eq!(time_span(&batch()), Some((EventTime(10), EventTime(30))));
+}
+
+#[test]
+fn a_schema_comes_back_from_its_bytes() {
+    let schema = batch().schema();
+    assert_eq!(schema_from_bytes(&schema_bytes(&schema).unwrap()).unwrap(), schema);
+}

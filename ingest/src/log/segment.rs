@@ -1,0 +1,235 @@
+//! Segment files: their names, their first frame, and writing one.
+//!
+//! Promise: a file has its final name only after its first frame was synced; each file says which
+//! one it follows and how long that one is, so no file needs another to be trusted (L5).
+//! Elsewhere: the last frames of a closed file are `seal`'s.
+
+use super::frame::{Frame, FrameKind, FrameSchemas, Header, schema_bytes, schema_from_bytes};
+use super::index::Summary;
+use crate::io::{Disk, File, Open};
+use crate::model::{AppendTime, Offset, SchemaId};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes a new segment reserves at least.
+pub(super) const ALLOCATION_MIN: u64 = 1024 * 1024;
+/// Bytes before the schema in the body of a schema frame.
+const PREFIX_BYTES: usize = 64;
+const EXTENSION: &str = "seg";
+const SPARE: &str = "spare.tmp";
+
+/// Orders the segments of a partition: a later one has a larger offset, or the same and a larger
+/// epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SegmentId {
+    pub(super) base: Offset,
+    pub(super) epoch: u32,
+}
+
+impl SegmentId {
+    pub(super) fn file_name(self) -> String {
+        format!("{:020}-{:010}.{EXTENSION}", self.base.0, self.epoch)
+    }
+
+    /// The segment a file is, by its name.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        if path.extension()? != EXTENSION {
+            return None;
+        }
+        let (base, epoch) = path.file_stem()?.to_str()?.split_once('-')?;
+        let id = Self { base: Offset(base.parse().ok()?), epoch: epoch.parse().ok()? };
+        (path.file_name()?.to_str()? == id.file_name()).then_some(id)
+    }
+}
+
+/// The segment before one, and how many of its bytes count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Predecessor {
+    pub(super) id: SegmentId,
+    pub(super) length: u64,
+}
+
+/// What is needed to start a segment.
+#[derive(Debug)]
+pub(super) struct NewSegment<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) directory: &'a Path,
+    pub(super) partition_uid: u64,
+    pub(super) id: SegmentId,
+    pub(super) schemas: Arc<FrameSchemas>,
+    pub(super) follows: Option<Predecessor>,
+    pub(super) append_time: AppendTime,
+    pub(super) allocate: u64,
+}
+
+/// A segment that is being written. Its committer alone writes it.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) id: SegmentId,
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn File>,
+    pub(super) schemas: Arc<FrameSchemas>,
+    pub(super) follows: Option<Predecessor>,
+    pub(super) partition_uid: u64,
+    /// Everything below is synced.
+    pub(super) synced: u64,
+    /// Everything below is known synced from the bytes alone, whatever happens now.
+    pub(super) proven: u64,
+    pub(super) allocated: u64,
+    pub(super) summary: Summary,
+    pub(super) first_rows_at_us: Option<u64>,
+}
+
+impl NewSegment<'_> {
+    /// Creates the file with its schema frame and `frames`, synced, under its final name.
+    pub(super) fn create(self, frames: &mut [Frame]) -> io::Result<OpenSegment> {
+        let spare = self.directory.join(SPARE);
+        let file = open_spare(self.disk, &spare)?;
+        let mut segment = OpenSegment {
+            id: self.id,
+            path: self.directory.join(self.id.file_name()),
+            file,
+            schemas: Arc::clone(&self.schemas),
+            follows: self.follows,
+            partition_uid: self.partition_uid,
+            synced: 0,
+            proven: 0,
+            allocated: 0,
+            summary: Summary::empty(self.id.base),
+            first_rows_at_us: None,
+        };
+        segment.reserve(self.allocate)?;
+        let mut first = [schema_frame(&self)?];
+        segment.write(&mut first)?;
+        segment.write(frames)?;
+        segment.sync()?;
+        self.disk.rename(&spare, &segment.path)?;
+        self.disk.sync_directory(self.directory)?;
+        Ok(segment)
+    }
+}
+
+/// Prepares the file the next segment will be, so that a full disk shows early.
+pub(super) fn prepare_spare(disk: &dyn Disk, directory: &Path, allocate: u64) -> io::Result<()> {
+    let spare = directory.join(SPARE);
+    if disk.exists(&spare)? {
+        return Ok(());
+    }
+    disk.open(&spare, Open::CreateNew)?.allocate(allocate)?;
+    disk.sync_directory(directory)
+}
+
+/// Removes a spare that an earlier process left: nobody knows what is in it.
+pub(super) fn remove_spare(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    let spare = directory.join(SPARE);
+    if disk.exists(&spare)? { disk.unlink(&spare) } else { Ok(()) }
+}
+
+/// A spare is empty or all zeros: one that was written to and not renamed is thrown away.
+fn open_spare(disk: &dyn Disk, spare: &Path) -> io::Result<Arc<dyn File>> {
+    if disk.exists(spare)? {
+        let file = disk.open(spare, Open::Write)?;
+        let mut start = [0; 4];
+        file.pread(&mut start, 0)?;
+        if start == [0; 4] {
+            return Ok(file);
+        }
+        disk.unlink(spare)?;
+    }
+    disk.open(spare, Open::CreateNew)
+}
+
+fn schema_frame(new: &NewSegment<'_>) -> io::Result<Frame> {
+    let schema = schema_bytes(new.schemas.base()).map_err(io::Error::other)?;
+    let mut body = vec![0; PREFIX_BYTES];
+    if let Some(before) = new.follows {
+        body[0] = 1;
+        body[8..16].copy_from_slice(&before.id.base.0.to_le_bytes());
+        body[16..20].copy_from_slice(&before.id.epoch.to_le_bytes());
+        body[24..32].copy_from_slice(&before.length.to_le_bytes());
+    }
+    body.extend_from_slice(&schema);
+    let mut header = Header::bare(FrameKind::Schema, new.id.base, new.append_time);
+    header.ipc_meta_len = u32::try_from(schema.len()).map_err(io::Error::other)?;
+    Ok(Frame::with_bytes(header, body))
+}
+
+/// Reads the body of a schema frame: the predecessor and the schema.
+pub(super) fn read_schema_frame(
+    header: &Header,
+    body: &[u8],
+) -> Result<(Option<Predecessor>, Arc<FrameSchemas>), String> {
+    let (prefix, schema) =
+        body.split_first_chunk::<PREFIX_BYTES>().ok_or("the schema frame is too short")?;
+    let number =
+        |at: usize| u64::from_le_bytes(*prefix[at..].first_chunk().expect("in the prefix"));
+    let epoch = u32::from_le_bytes(*prefix[16..].first_chunk().expect("in the prefix"));
+    let follows = (prefix[0] == 1).then(|| Predecessor {
+        id: SegmentId { base: Offset(number(8)), epoch },
+        length: number(24),
+    });
+    let schema = schema_from_bytes(schema)?;
+    Ok((follows, Arc::new(FrameSchemas::new(header.schema_id, &schema))))
+}
+
+impl OpenSegment {
+    /// Position after the last frame.
+    pub(super) fn written(&self) -> u64 {
+        self.summary.end_position
+    }
+
+    pub(super) fn schema_id(&self) -> SchemaId {
+        self.schemas.id
+    }
+
+    /// Makes sure that `length` bytes have room.
+    pub(super) fn reserve(&mut self, length: u64) -> io::Result<()> {
+        if length > self.allocated {
+            self.file.allocate(length)?;
+            self.allocated = length;
+        }
+        Ok(())
+    }
+
+    /// Finishes the headers of `frames` for this file and writes them after the last one, in one
+    /// call. Not yet durable.
+    pub(super) fn write(&mut self, frames: &mut [Frame]) -> io::Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let headers: Vec<_> =
+            frames.iter_mut().map(|frame| self.finish(&mut frame.header)).collect();
+        let mut parts = Vec::with_capacity(frames.len() * 3);
+        for (header, frame) in headers.iter().zip(frames.iter()) {
+            parts.push(IoSlice::new(header));
+            parts.extend(frame.body.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)));
+        }
+        let start = self.written();
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        self.file.pwrite(&parts, start)?;
+        for frame in frames.iter() {
+            let position = self.written();
+            self.summary.add(&frame.header, position);
+        }
+        assert_eq!(self.written(), start + bytes as u64, "frames are as long as their headers say");
+        Ok(())
+    }
+
+    fn finish(&self, header: &mut Header) -> [u8; super::frame::HEADER_BYTES] {
+        header.log_epoch = self.id.epoch;
+        header.schema_id = self.schemas.id;
+        header.partition_uid = self.partition_uid;
+        header.synced_pos = self.synced;
+        header.encode()
+    }
+
+    /// Makes everything written durable.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let written = self.written();
+        self.file.sync_data()?;
+        self.proven = self.synced;
+        self.synced = written;
+        Ok(())
+    }
+}
