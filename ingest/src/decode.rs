@@ -16,7 +16,7 @@ mod scan;
 mod shape;
 mod shapes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod time;
 
 pub use body::{BodyError, BodyKind, DECODED_BYTES_MAX, decode_body};

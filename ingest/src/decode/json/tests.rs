@@ -1,11 +1,15 @@
-use super::super::testing::{NOW, options, refusals, sensors, shown, stream, streams};
+use super::super::testing::{NOW, Registry, options, refusals, sensors, shown, stream, streams};
 use super::*;
 use crate::model::{FutureTimes, MissingTime, TimeUnit, UnknownFields};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 fn decode(definitions: Vec<StreamDefinition>, rows: &[&str]) -> (Vec<String>, Vec<String>) {
-    let streams = streams(definitions);
-    let mut decoder = Decoder::new(&streams);
+    decode_into(&streams(definitions), rows)
+}
+
+fn decode_into(streams: &Registry, rows: &[&str]) -> (Vec<String>, Vec<String>) {
+    let mut decoder = Decoder::new(streams);
     for (index, row) in (0..).zip(rows) {
         decoder.push_json(row.as_bytes(), index, NOW);
     }
@@ -13,10 +17,13 @@ fn decode(definitions: Vec<StreamDefinition>, rows: &[&str]) -> (Vec<String>, Ve
     (shown(&decoded), refusals(&decoded))
 }
 
+/// One log for the many cases of a property.
+static SHARED: LazyLock<Registry> = LazyLock::new(|| streams(vec![sensors(options())]));
+
 /// One row into `sensors` is stored so.
 #[track_caller]
 fn taken(row: &str, expected: &str) {
-    let (rows, refused) = decode(vec![sensors(options())], &[row]);
+    let (rows, refused) = decode_into(&SHARED, &[row]);
     assert_eq!(refused, Vec::<String>::new(), "{row}");
     assert_eq!(rows, [format!("0: time={expected}")], "{row}");
 }
@@ -24,12 +31,16 @@ fn taken(row: &str, expected: &str) {
 /// One row into `sensors` is refused so.
 #[track_caller]
 fn refused(row: &str, expected: &str) {
-    refused_by(sensors(options()), row, expected);
+    check_refused(decode_into(&SHARED, &[row]), row, expected);
 }
 
 #[track_caller]
 fn refused_by(definition: StreamDefinition, row: &str, expected: &str) {
-    let (rows, refused) = decode(vec![definition], &[row]);
+    check_refused(decode(vec![definition], &[row]), row, expected);
+}
+
+#[track_caller]
+fn check_refused((rows, refused): (Vec<String>, Vec<String>), row: &str, expected: &str) {
     assert_eq!(rows, Vec::<String>::new(), "{row}");
     assert_eq!(refused.len(), 1, "{row}");
     assert!(refused[0].contains(expected), "{row}\n  {}", refused[0]);
@@ -372,7 +383,7 @@ proptest! {
     /// The strict scanner and serde_json agree on what JSON is.
     #[test]
     fn what_is_json_is_agreed(text in r#"[\[\]{}",:0-9.eE+\-ntrufalse\\ u]{0,24}"#) {
-        let mut scanner = super::super::scan::Scanner::new(&text, 0);
+        let mut scanner = crate::decode::scan::Scanner::new(&text, 0);
         scanner.skip_space();
         let ours = scanner.value(0).is_ok() && { scanner.skip_space(); scanner.at == text.len() };
         let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
@@ -383,7 +394,7 @@ proptest! {
     /// A double comes out as the nearest one, whichever way it was parsed.
     #[test]
     fn doubles_are_the_nearest(number in r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?") {
-        let scanned = super::super::number::scan(&number, 0).expect("JSON's grammar");
+        let scanned = crate::decode::number::scan(&number, 0).expect("JSON's grammar");
         let expected = number.parse::<f64>().ok().filter(|v| v.is_finite());
         prop_assert_eq!(scanned.double(&number).map(f64::to_bits), expected.map(f64::to_bits));
     }
@@ -406,10 +417,10 @@ proptest! {
             }
         }).collect();
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        let together = decode(vec![sensors(options())], &rows);
+        let together = decode_into(&SHARED, &rows);
         let mut apart = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
-            let (shown, refused) = decode(vec![sensors(options())], &[row]);
+            let (shown, refused) = decode_into(&SHARED, &[row]);
             let renumber = |line: &String| format!("{index}{}", &line[1..]);
             apart.0.extend(shown.iter().map(renumber));
             apart.1.extend(refused.iter().map(renumber));
