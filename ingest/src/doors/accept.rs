@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 
 /// How long a stop waits for answers under way.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Bytes a connection buffers; also the largest request head.
+const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Pause after the system had no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections beyond the limit that are told so at once; more are just closed.
@@ -118,6 +120,7 @@ impl Server {
     fn new(router: Router, limits: &Limits) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
+            .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
             .header_read_timeout(Duration::from_millis(limits.header_timeout_ms));
         Self {
             router,

@@ -14,6 +14,10 @@ use std::time::Duration;
 /// Permits are taken in steps of this many bytes while a body grows.
 const STEP_BYTES: usize = 64 * 1024;
 
+/// Bytes of a refused body that are still taken off the wire, and the time for it.
+const HEAR_OUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+const HEAR_OUT_TIME: Duration = Duration::from_secs(2);
+
 /// A body in memory, with the permit for its bytes.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -26,15 +30,45 @@ pub(super) struct Received {
 /// 413, 415 (compressed), 429, 408 or 400, as they apply.
 pub(super) async fn receive(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
+    budget: &IngestBudget,
+    limits: &Limits,
+) -> Result<Received, ErrorAnswer> {
+    let error = match receive_within(headers, &mut body, budget, limits).await {
+        Ok(received) => return Ok(received),
+        Err(error) => error,
+    };
+    // A client that is still sending would lose the answer in a reset; one that asks first
+    // (Expect) has not begun.
+    let heard_out = error.status() != StatusCode::REQUEST_TIMEOUT
+        && !headers.contains_key(header::EXPECT)
+        && tokio::time::timeout(HEAR_OUT_TIME, hear_out(&mut body)).await.is_ok_and(|end| end);
+    Err(if heard_out { error } else { error.close() })
+}
+
+/// Drops what still comes; whether that was all.
+async fn hear_out(body: &mut Body) -> bool {
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if bytes > HEAR_OUT_BYTES_MAX {
+            return false;
+        }
+    }
+    true
+}
+
+async fn receive_within(
+    headers: &HeaderMap,
+    body: &mut Body,
     budget: &IngestBudget,
     limits: &Limits,
 ) -> Result<Received, ErrorAnswer> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(ErrorAnswer::new(status, "compressed bodies are not taken")
-            .hint("send the body without Content-Encoding")
-            .close());
+            .hint("send the body without Content-Encoding"));
     }
     let said = body.size_hint().lower();
     if said > limits.request_bytes_max as u64 {
@@ -48,20 +82,19 @@ pub(super) async fn receive(
         Ok(received) => received,
         Err(_) => Err(ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")
             .detail(format!("it has to be here within {} ms", limits.body_timeout_ms))
-            .hint("send smaller requests; nothing of this one was taken")
-            .close()),
+            .hint("send smaller requests; nothing of this one was taken")),
     }
 }
 
 async fn read(
-    mut body: Body,
+    body: &mut Body,
     mut received: Received,
     limits: &Limits,
 ) -> Result<Received, ErrorAnswer> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             let message = "the body broke off; nothing of it was taken";
-            return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, message).close());
+            return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, message));
         };
         let Some(data) = frame.data_ref() else { continue };
         let length = received.bytes.len() + data.len();
@@ -81,12 +114,10 @@ fn too_large(limits: &Limits) -> ErrorAnswer {
     ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
         .detail(format!("at most {limit} bytes are taken in one request"))
         .hint("send several smaller requests, or raise limits.request_bytes_max")
-        .close()
 }
 
 pub(super) fn over_budget(error: OverBudget) -> ErrorAnswer {
     ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
         .hint("nothing of this request was taken; send it again after the time in Retry-After")
         .retry_after(1)
-        .close()
 }
