@@ -71,16 +71,19 @@ impl Columns {
         }
     }
 
+    #[inline]
     pub(super) fn rows(&self) -> usize {
         self.time.len()
     }
 
     /// About what the batch will take.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.rows() * row_bytes(self.fields.len()) + self.text_bytes
     }
 
     /// Whether the batch should be ended so that it fits a frame.
+    #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.rows() >= Limits::FRAME_ROWS_MAX / 4 || self.bytes() >= Limits::GROUP_BYTES_MAX
     }

@@ -78,6 +78,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// As [`Self::push_json`], for text.
+    #[inline]
     pub(super) fn push_text(&mut self, row: &str, index: u32, now: AppendTime) {
         if let Err(reason) = self.take_whole(row, Envelope::Reading, index, now) {
             self.refuse(index, reason, row.as_bytes());
@@ -85,6 +86,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A row that is all of `row`.
+    #[inline]
     pub(super) fn take_whole(
         &mut self,
         row: &str,
@@ -221,6 +223,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    #[inline]
     fn topic<'t>(
         &self,
         text: &'t str,
@@ -239,6 +242,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Everything that can refuse a row whose stream is known; leaves the row's cells in `self`.
+    #[inline]
     fn check(
         &mut self,
         text: &str,
@@ -366,6 +370,7 @@ pub(super) fn wrong(field: &str, expected: &'static str, found: String) -> Refus
 }
 
 /// A `data` that is neither an object nor a column holds no fields; only null says that honestly.
+#[inline]
 fn check_plain_data(
     text: &str,
     slot: Option<usize>,

@@ -18,11 +18,13 @@ pub(super) struct Span {
 impl Span {
     /// # Panics
     /// If the text has 4 GiB or more: bodies are limited far below.
+    #[inline]
     pub(super) fn new(start: usize, end: usize) -> Self {
         let narrow = |at| u32::try_from(at).expect("a body is smaller than 4 GiB");
         Self { start: narrow(start), end: narrow(end) }
     }
 
+    #[inline]
     pub(super) fn of(self, text: &str) -> &str {
         &text[self.start as usize..self.end as usize]
     }
@@ -37,6 +39,7 @@ pub(super) struct Text {
 
 impl Text {
     /// The string meant. The escapes were checked when it was scanned.
+    #[inline]
     pub(super) fn of(self, text: &str) -> Cow<'_, str> {
         let raw = self.span.of(text);
         if self.escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
@@ -97,10 +100,12 @@ pub(super) struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
+    #[inline]
     pub(super) fn new(text: &'t str, at: usize) -> Self {
         Self { text, at }
     }
 
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -117,6 +122,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Takes `byte` if it stands here.
+    #[inline]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let here = self.peek() == Some(byte);
         self.at += usize::from(here);

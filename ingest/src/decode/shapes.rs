@@ -69,6 +69,7 @@ impl Shapes {
         known.shape.read(text, at, &mut self.values)
     }
 
+    #[inline]
     fn follow(&mut self, which: usize) -> ShapeId {
         self.known[self.recent].next = which;
         self.recent = which;
@@ -109,11 +110,13 @@ impl Shapes {
     }
 
     /// Slot of the row's `topic`.
+    #[inline]
     pub(super) fn topic(&self, id: ShapeId) -> Option<usize> {
         self.known[id.0].topic
     }
 
     /// Slot of a `data` that is no object.
+    #[inline]
     pub(super) fn plain_data(&self, id: ShapeId) -> Option<usize> {
         self.known[id.0].shape.plain_data
     }

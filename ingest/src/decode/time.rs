@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat};
 /// RFC 3339 to microseconds since 1970.
 /// # Errors
 /// What is wrong, for the sentence of `RefusalReason::BadTime`.
+#[inline]
 pub(super) fn rfc3339(text: &str) -> Result<EventTime, String> {
     let Some(micros) = parse(text.as_bytes()) else {
         return Err(why_not(text));
@@ -125,6 +126,7 @@ fn offset(zone: &[u8]) -> Option<i64> {
     }
 }
 
+#[inline]
 fn is_date(year: i64, month: i64, day: i64) -> bool {
     let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     let last = match month {
