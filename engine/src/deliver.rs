@@ -14,7 +14,6 @@ pub mod ladder; // when to try again, when to stop
 pub mod queue; // what may be sent now
 pub mod records; // what is written down
 mod subscription; // as the catalog keeps it
-mod stored; // transitions as the logs hold them
 mod tail; // the log as a subscription reads it
 mod sender; // requests on the wire
 mod worker; // the task of one subscription

@@ -7,8 +7,7 @@
 mod reading_json;
 
 use super::event;
-use super::stored;
-use crate::alarms::Transition;
+use crate::alarms::{Transition, transition_rows};
 use arrow::array::RecordBatch;
 use futures::Stream as FuturesStream;
 use parking_lot::Mutex;
@@ -66,6 +65,8 @@ impl FuturesStream for LiveStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LiveEvent>> {
         match self.events.poll_recv(context) {
+            // Not empty: only the runtime's turn is over, and what was missed came later.
+            Poll::Pending if !self.events.is_empty() => Poll::Pending,
             Poll::Pending => match self.missed.swap(0, Ordering::AcqRel) {
                 0 => Poll::Pending,
                 missed => Poll::Ready(Some(LiveEvent::lagged(missed))),
@@ -304,7 +305,7 @@ fn tell(listeners: &mut [Listener], stream: Option<&Stream>, entry: &LogEntry) {
 }
 
 fn tell_alarms(listeners: &[Listener], batch: &RecordBatch) {
-    let transitions = match stored::transitions(batch) {
+    let transitions = match transition_rows::decode(batch) {
         Ok(transitions) => transitions,
         Err(error) => {
             warn!(%error, "transitions cannot be read");

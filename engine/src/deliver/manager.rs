@@ -326,7 +326,7 @@ impl Deliverer {
     /// DROP SUBSCRIPTION. What it had not delivered is not delivered any more.
     /// # Errors
     /// There is none, or the catalog did not take it.
-    pub async fn drop(&self, name: &str) -> Result<(), SubscriptionError> {
+    pub async fn remove(&self, name: &str) -> Result<(), SubscriptionError> {
         let mut guard = self.running.lock().await;
         let running = guard.as_mut().ok_or(SubscriptionError::Stopped)?;
         let there =

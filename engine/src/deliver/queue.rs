@@ -22,11 +22,6 @@ pub enum Source {
     Again = 2,
 }
 
-impl Source {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Alarms, Self::Rows, Self::Again];
-}
-
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -200,7 +195,10 @@ pub struct Queue<E> {
     bounds: Bounds,
     pending: BTreeMap<Place, Pending<E>>,
     keys: HashMap<Arc<str>, VecDeque<Place>>,
+    /// Heads that wait, by when they may be sent.
     due: BTreeSet<(i64, Place)>,
+    /// Heads that wait and have no last chance coming, by when they expire.
+    expiring: BTreeSet<(i64, Place)>,
     read_to: [Offset; 3],
     in_flight: usize,
     bytes: usize,
@@ -216,6 +214,7 @@ impl<E: Clone> Queue<E> {
             pending: BTreeMap::new(),
             keys: HashMap::new(),
             due: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             read_to: [Offset(0); 3],
             in_flight: 0,
             bytes: 0,
@@ -238,25 +237,42 @@ impl<E: Clone> Queue<E> {
         self.read_to[place.source as usize] = place.offset.plus(1);
         let waiting = self.keys.entry(Arc::clone(&key)).or_default();
         waiting.push_back(place);
-        if waiting.len() == 1 {
-            self.due.insert((logged_us, place));
-        }
+        let is_head = waiting.len() == 1;
         self.bytes += bytes;
-        let expires_us = after(logged_us, self.ladder.expire());
-        let stage = Stage::Waiting(logged_us);
-        self.pending.insert(
-            place,
-            Pending {
-                key,
-                expires_us,
-                bytes,
-                attempts,
-                last: None,
-                last_chance: false,
-                stage,
-                event,
-            },
-        );
+        let pending = Pending {
+            key,
+            expires_us: after(logged_us, self.ladder.expire()),
+            bytes,
+            attempts,
+            last: None,
+            last_chance: false,
+            stage: Stage::Waiting(logged_us),
+            event,
+        };
+        self.pending.insert(place, pending);
+        if is_head {
+            self.wait(place);
+        }
+    }
+
+    /// The head of a key begins to wait.
+    fn wait(&mut self, place: Place) {
+        let pending = &self.pending[&place];
+        if let Stage::Waiting(due_us) = pending.stage {
+            self.due.insert((due_us, place));
+            if !pending.last_chance {
+                self.expiring.insert((pending.expires_us, place));
+            }
+        }
+    }
+
+    /// The head of a key ends its wait.
+    fn leave(&mut self, place: Place) {
+        let pending = &self.pending[&place];
+        if let Stage::Waiting(due_us) = pending.stage {
+            self.due.remove(&(due_us, place));
+            self.expiring.remove(&(pending.expires_us, place));
+        }
     }
 
     /// Nothing below `offset` is still to be offered.
@@ -268,17 +284,18 @@ impl<E: Clone> Queue<E> {
     /// What to do now. Every step must be answered.
     pub fn next(&mut self, now_us: i64) -> Vec<Step<E>> {
         let mut steps = Vec::new();
-        for source in Source::ALL {
-            while let Some(burial) = self.expire_first(source, now_us) {
-                steps.push(Step::Bury(burial));
-            }
+        while let Some((expires_us, place)) = self.expiring.first().copied()
+            && expires_us <= now_us
+        {
+            self.leave(place);
+            steps.push(Step::Bury(self.bury(place, GivenUp::Expired)));
         }
         while self.in_flight < self.health.limit(self.bounds.in_flight_max, now_us) {
             let Some((due_us, place)) = self.due.first().copied() else { break };
             if due_us > now_us {
                 break;
             }
-            self.due.remove(&(due_us, place));
+            self.leave(place);
             let pending = self.pending.get_mut(&place).expect("what is due is pending");
             pending.stage = Stage::InFlight;
             pending.attempts += 1;
@@ -291,23 +308,6 @@ impl<E: Clone> Queue<E> {
             });
         }
         steps
-    }
-
-    /// Gives up the oldest event of `source` if its time is over. The oldest event of a source is
-    /// always the head of its key, and the first of its source to expire.
-    fn expire_first(&mut self, source: Source, now_us: i64) -> Option<Burial<E>> {
-        let first = |offset| Place { source, offset };
-        let range = first(Offset(0))..=first(Offset(u64::MAX));
-        let (place, pending) =
-            self.pending.range(range).find(|(_, pending)| pending.stage != Stage::Burying)?;
-        let Stage::Waiting(due_us) = pending.stage else { return None };
-        let is_head = self.keys[&pending.key].front() == Some(place);
-        if !is_head || pending.last_chance || now_us < pending.expires_us {
-            return None;
-        }
-        let place = *place;
-        self.due.remove(&(due_us, place));
-        Some(self.bury(place, GivenUp::Expired))
     }
 
     /// Answers a [`Step::Send`].
@@ -342,7 +342,7 @@ impl<E: Clone> Queue<E> {
         let at_us = on_ladder.min(pending.expires_us).max(not_before.unwrap_or(i64::MIN));
         pending.last_chance = at_us >= pending.expires_us;
         pending.stage = Stage::Waiting(at_us);
-        self.due.insert((at_us, place));
+        self.wait(place);
         Settled::Retry { at_us }
     }
 
@@ -370,16 +370,11 @@ impl<E: Clone> Queue<E> {
         self.bytes -= pending.bytes;
         let waiting = self.keys.get_mut(&pending.key).expect("a pending event stands in its key");
         assert_eq!(waiting.pop_front(), Some(place), "A3: order is kept per key");
-        match waiting.front() {
+        match waiting.front().copied() {
             None => {
                 self.keys.remove(&pending.key);
             }
-            Some(head) => {
-                let next = self.pending.get(head).expect("a key lists what is pending");
-                if let Stage::Waiting(due_us) = next.stage {
-                    self.due.insert((due_us, *head));
-                }
-            }
+            Some(head) => self.wait(head),
         }
     }
 
@@ -389,13 +384,7 @@ impl<E: Clone> Queue<E> {
             let may_send = self.in_flight < self.health.limit(self.bounds.in_flight_max, i64::MAX);
             may_send.then(|| (*due_us).max(self.health.hold_until_us))
         });
-        let expire = Source::ALL.into_iter().filter_map(|source| {
-            let first = |offset| Place { source, offset };
-            let mut range = self.pending.range(first(Offset(0))..=first(Offset(u64::MAX)));
-            let (_, pending) = range.find(|(_, pending)| pending.stage != Stage::Burying)?;
-            let waits = matches!(pending.stage, Stage::Waiting(_)) && !pending.last_chance;
-            waits.then_some(pending.expires_us)
-        });
+        let expire = self.expiring.first().map(|(expires_us, _)| *expires_us);
         send.into_iter().chain(expire).min()
     }
 

@@ -6,12 +6,13 @@ use super::event::Outgoing;
 use super::ladder::Outcome;
 use super::queue::{Burial, GivenUp};
 use arrow::array::{
-    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array, UInt32Array,
-    UInt64Array,
+    ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array,
+    UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use weir_ingest::doors::dead_letters_schema;
 use weir_ingest::model::Limits;
 
 /// One attempt, or the end of trying.
@@ -105,21 +106,6 @@ pub fn reason(subscription: &str, burial: &Burial<Arc<Outgoing>>) -> String {
     )
 }
 
-/// The columns of internal/dead_letters, as the doors write them.
-static DEAD_LETTERS: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
-        Field::new("time", timestamp(), false),
-        Field::new("received_at", timestamp(), false),
-        Field::new("door", DataType::Utf8, false),
-        Field::new("topic", DataType::Utf8, true),
-        Field::new("stream", DataType::Utf8, true),
-        Field::new("reason", DataType::Utf8, false),
-        Field::new("code", DataType::Utf8, false),
-        Field::new("payload", DataType::Utf8, true),
-        Field::new("index", DataType::UInt32, true),
-    ]))
-});
-
 /// The row of internal/dead_letters for an event given up at `now_us`.
 pub fn dead_letter_row(
     subscription: &str,
@@ -127,6 +113,7 @@ pub fn dead_letter_row(
     now_us: i64,
 ) -> RecordBatch {
     let event = &burial.event;
+    let kept = event.body.len().min(Limits::DEAD_LETTER_BYTES_MAX);
     let columns: Vec<ArrayRef> = vec![
         times(Some(now_us)),
         times(Some(now_us)),
@@ -135,14 +122,8 @@ pub fn dead_letter_row(
         text(None),
         text(Some(&reason(subscription, burial))),
         text(Some(burial.reason.as_str())),
-        text(Some(&cut(&event.body))),
-        Arc::new(UInt32Array::from(vec![None])),
+        Arc::new(BinaryArray::from_vec(vec![&event.body[..kept]])),
+        Arc::new(UInt32Array::from(vec![0])),
     ];
-    RecordBatch::try_new(Arc::clone(&DEAD_LETTERS), columns).expect("the columns of dead letters")
-}
-
-/// A body as text, no longer than a dead letter keeps.
-fn cut(body: &[u8]) -> String {
-    let kept = &body[..body.len().min(Limits::DEAD_LETTER_BYTES_MAX)];
-    String::from_utf8_lossy(kept).into_owned()
+    RecordBatch::try_new(dead_letters_schema(), columns).expect("the columns of dead letters")
 }

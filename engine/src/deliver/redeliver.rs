@@ -1,8 +1,7 @@
 //! Finding an event again by its id: the transition, and who was sent it.
 
-use super::stored;
 use super::subscription::SubscriptionError;
-use crate::alarms::Transition;
+use crate::alarms::{Transition, transition_rows};
 use arrow::array::{Array, AsArray, RecordBatch};
 use std::collections::BTreeSet;
 use weir_ingest::log::{EntryBody, InternalLog, Log, ReadError};
@@ -64,7 +63,7 @@ fn transition(
     let mut found = None;
     each_batch(log, which, |batch| {
         for row in rows_where(batch, "id", id) {
-            let read = stored::transitions(&batch.slice(row, 1));
+            let read = transition_rows::decode(&batch.slice(row, 1));
             found = read.ok().and_then(|mut rows| rows.pop()).or(found.take());
         }
     })?;

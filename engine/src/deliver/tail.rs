@@ -3,8 +3,7 @@
 //! Promise: nothing below the cursor and nothing finished comes again; nothing else is left out.
 
 use super::queue::{Progress, Source};
-use super::stored;
-use crate::alarms::Transition;
+use crate::alarms::{Transition, transition_rows};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use weir_ingest::log::{EntryBody, InternalLog, Log, Partition, PartitionReader, ReadError};
@@ -74,7 +73,7 @@ impl Tail {
 /// The transitions of a frame; rows that do not read as one are left out with a warning.
 fn transitions(batch: &arrow::array::RecordBatch, base: Offset, logged_us: i64) -> VecDeque<Found> {
     let mut found = VecDeque::with_capacity(batch.num_rows());
-    match stored::transitions(batch) {
+    match transition_rows::decode(batch) {
         Ok(transitions) => {
             for (index, transition) in transitions.into_iter().enumerate() {
                 let offset = base.plus(index as u64);
