@@ -227,8 +227,9 @@ fn from_plan(sentence: &str) -> SqlError {
         });
     }
     if said.starts_with("table '") && said.ends_with("not found") {
-        let name = quoted.strip_prefix("datafusion.public.").unwrap_or(quoted);
-        let name = name.strip_prefix("datafusion.").unwrap_or(name);
+        let name = quoted.strip_prefix("datafusion.").unwrap_or(quoted);
+        let name = name.strip_prefix("weir.").unwrap_or(name);
+        let name = name.strip_prefix("public.").unwrap_or(name);
         return SqlError::new(format!("there is no stream or table '{name}'"))
             .with_hint("SHOW STREAMS and SHOW TABLES list what there is");
     }

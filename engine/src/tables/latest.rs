@@ -5,7 +5,9 @@
 //! Elsewhere: who feeds it is `pump`; how it answers SQL is `queries::catalog`.
 
 mod column;
-// GATE1
+mod pump;
+
+pub use pump::{LatestError, LatestTables};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,

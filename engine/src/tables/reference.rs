@@ -7,11 +7,11 @@
 
 mod change;
 mod fold;
-// GATE2
+mod store;
 
 pub use change::{TableChange, log_schema};
 pub use fold::TableFold;
-// GATE3
+pub use store::ReferenceTables;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};

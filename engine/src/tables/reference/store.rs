@@ -44,7 +44,11 @@ impl ReferenceTables {
     /// CREATE TABLE.
     /// # Errors
     /// The name is taken, by a stream too; or the log did not take it.
-    pub fn create(&self, definition: TableDefinition, existing: Existing) -> Result<(), TableError> {
+    pub fn create(
+        &self,
+        definition: TableDefinition,
+        existing: Existing,
+    ) -> Result<(), TableError> {
         let _writing = self.writing.lock();
         let name = definition.name().to_owned();
         if self.log.streams().get(&name).is_some() {

@@ -1,0 +1,203 @@
+//! Names to tables, looked up when a statement is planned.
+
+use super::alarms::AlarmsNow;
+use super::history::StreamTable;
+use super::internal::InternalTable;
+use super::snapshot::SnapshotTable;
+use super::{LATEST, PUBLIC, SYSTEM, Sources, system};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use std::sync::Arc;
+use weir_engine::alarms::{AlarmBook, transition_rows};
+use weir_engine::deliver::deliveries_schema;
+use weir_engine::tables::latest::latest_schema;
+use weir_ingest::log::InternalLog;
+
+/// The catalog `weir`: the schemas `public`, `latest` and `system`.
+#[derive(Debug)]
+pub struct WeirCatalog {
+    sources: Sources,
+    alarms: Arc<AlarmsNow>,
+}
+
+impl WeirCatalog {
+    /// The catalog over these sources.
+    pub fn new(sources: Sources) -> Self {
+        let alarms = Arc::new(AlarmsNow::new(&sources.log));
+        Self { sources, alarms }
+    }
+}
+
+impl CatalogProvider for WeirCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        [PUBLIC, LATEST, SYSTEM].map(ToOwned::to_owned).to_vec()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let sources = self.sources.clone();
+        match name {
+            PUBLIC => Some(Arc::new(PublicSchema { sources, alarms: Arc::clone(&self.alarms) })),
+            LATEST => Some(Arc::new(LatestSchema { sources })),
+            SYSTEM => Some(Arc::new(SystemSchema { sources })),
+            _ => None,
+        }
+    }
+}
+
+/// The internal logs that are tables of `public`, with what one row of each looks like.
+fn internal_tables() -> [(&'static str, InternalLog, SchemaRef); 6] {
+    [
+        ("alarm_history", InternalLog::Alarms, transition_rows::schema()),
+        ("dead_letters", InternalLog::DeadLetters, dead_letters_schema()),
+        ("deliveries", InternalLog::Deliveries, deliveries_schema()),
+        (
+            "late_readings",
+            InternalLog::Late,
+            rule_records(&[
+                Field::new("watermark", utc(), true),
+                Field::new("window_end", utc(), true),
+            ]),
+        ),
+        (
+            "rule_errors",
+            InternalLog::RuleErrors,
+            rule_records(&[Field::new("error", DataType::Utf8, true)]),
+        ),
+        ("rule_rows", InternalLog::Rows, transition_rows::schema()),
+    ]
+}
+
+fn utc() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// What doors and delivery write; the payload is text here, null where it is none.
+fn dead_letters_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("time", utc(), false),
+        Field::new("received_at", utc(), true),
+        Field::new("door", DataType::Utf8, true),
+        Field::new("topic", DataType::Utf8, true),
+        Field::new("stream", DataType::Utf8, true),
+        Field::new("reason", DataType::Utf8, true),
+        Field::new("code", DataType::Utf8, true),
+        Field::new("payload", DataType::Utf8, true),
+        Field::new("index", DataType::UInt32, true),
+    ]))
+}
+
+/// What a rule records of a reading, and `more`.
+fn rule_records(more: &[Field]) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("time", utc(), false),
+        Field::new("rule", DataType::Utf8, true),
+        Field::new("rule_uid", DataType::UInt64, true),
+        Field::new("rule_version", DataType::UInt32, true),
+        Field::new("ordinal", DataType::UInt64, true),
+        Field::new("stream", DataType::Utf8, true),
+        Field::new("partition", DataType::Int32, true),
+        Field::new("offset", DataType::UInt64, true),
+        Field::new("topic", DataType::Utf8, true),
+    ];
+    fields.extend_from_slice(more);
+    Arc::new(Schema::new(fields))
+}
+
+/// Streams, reference tables, `alarms` and the internal logs.
+#[derive(Debug)]
+struct PublicSchema {
+    sources: Sources,
+    alarms: Arc<AlarmsNow>,
+}
+
+const ALARMS: &str = "alarms";
+
+#[async_trait]
+impl SchemaProvider for PublicSchema {
+    fn table_names(&self) -> Vec<String> {
+        let streams = self.sources.log.streams().all();
+        let mut names: Vec<String> =
+            streams.iter().map(|stream| stream.definition().name().to_owned()).collect();
+        names.extend(self.sources.references.list().iter().map(|t| t.definition.name().to_owned()));
+        names.extend(internal_tables().iter().map(|(name, ..)| (*name).to_owned()));
+        names.push(ALARMS.to_owned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if name == ALARMS {
+            let (alarms, system) = (Arc::clone(&self.alarms), Arc::clone(&self.sources.system));
+            let table = SnapshotTable::new(AlarmBook::schema(), move || alarms.rows(&system));
+            return Ok(Some(Arc::new(table)));
+        }
+        if let Some((_, log, schema)) = internal_tables().into_iter().find(|t| t.0 == name) {
+            let partition = Arc::clone(self.sources.log.internal(log));
+            return Ok(Some(Arc::new(InternalTable::new(partition, &schema))));
+        }
+        if let Some(stream) = self.sources.log.streams().get(name) {
+            return Ok(Some(Arc::new(StreamTable::new(stream))));
+        }
+        match self.sources.references.get(name) {
+            Some(table) => Ok(Some(Arc::new(SnapshotTable::of(table.batch.clone())))),
+            None => Ok(None),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|known| known == name)
+    }
+}
+
+/// `latest.<stream>`.
+#[derive(Debug)]
+struct LatestSchema {
+    sources: Sources,
+}
+
+#[async_trait]
+impl SchemaProvider for LatestSchema {
+    fn table_names(&self) -> Vec<String> {
+        let streams = self.sources.log.streams().all();
+        streams.iter().map(|stream| stream.definition().name().to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(stream) = self.sources.log.streams().get(name) else { return Ok(None) };
+        let schema = latest_schema(&stream.definition());
+        let latest = Arc::clone(&self.sources.latest);
+        let table = SnapshotTable::new(schema, move || {
+            latest.snapshot(&stream).map_err(|error| DataFusionError::External(Box::new(error)))
+        });
+        Ok(Some(Arc::new(table)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.sources.log.streams().get(name).is_some()
+    }
+}
+
+/// `system.*`.
+#[derive(Debug)]
+struct SystemSchema {
+    sources: Sources,
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        system::TABLES.map(ToOwned::to_owned).to_vec()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(system::table(&self.sources, name)
+            .map(|table| Arc::new(table) as Arc<dyn TableProvider>))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        system::TABLES.contains(&name)
+    }
+}

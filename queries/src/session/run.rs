@@ -1,0 +1,235 @@
+//! Statements one after another: questions are planned here, the rest is handed on.
+
+use super::answer::Deadline;
+use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only};
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement as PlannedStatement;
+use datafusion::sql::sqlparser::ast;
+use std::sync::Arc;
+use tokio::time::Instant;
+use weir_engine::sql::{
+    InsertStatement, ShowWhat, SqlError, Statement, TableStatement, parse_statements, planner,
+};
+use weir_engine::tables::reference::{INSERT_BYTES_MAX, TableDefinition};
+
+/// What a text of SQL led to.
+#[derive(Debug)]
+pub enum Reply {
+    /// The last statement was a question or a list: its rows.
+    Rows(Answer),
+    /// A sentence for each statement.
+    Done(Vec<String>),
+}
+
+impl Reply {
+    /// The rows; sentences become a column `message`.
+    pub fn into_answer(self) -> Answer {
+        match self {
+            Self::Rows(answer) => answer,
+            Self::Done(messages) => {
+                let schema = Schema::new(vec![Field::new("message", DataType::Utf8, false)]);
+                let column = Arc::new(StringArray::from(messages));
+                let batch = RecordBatch::try_new(Arc::new(schema), vec![column])
+                    .expect("one column of the schema");
+                Answer::of(batch)
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Runs the statements of `text` in order; a question may stand last.
+    /// # Errors
+    /// The first statement that is refused; the detail says which ones were done before it.
+    pub async fn run(&self, text: &str, params: &Parameters) -> Result<Reply, QueryError> {
+        let mut statements = parse_statements(text)?;
+        let Some(last) = statements.pop() else {
+            return Err(SqlError::new("there is no statement in the text").into());
+        };
+        if statements.iter().any(|statement| matches!(statement, Statement::Query(_))) {
+            return Err(SqlError::new(
+                "a question among several statements has to be the last one",
+            )
+            .with_hint("send questions one by one")
+            .into());
+        }
+        let mut messages = Vec::new();
+        for statement in statements {
+            let outcome = self.one(statement, text, params).await;
+            messages.push(outcome.map_err(|error| after(&messages, error))?.message());
+        }
+        match self.one(last, text, params).await.map_err(|error| after(&messages, error))? {
+            Outcome::Rows(answer) => Ok(Reply::Rows(answer)),
+            Outcome::Done(message) => {
+                messages.push(message);
+                Ok(Reply::Done(messages))
+            }
+        }
+    }
+
+    /// Runs one question.
+    /// # Errors
+    /// The text is not one question, or it is refused.
+    pub async fn query(&self, text: &str, params: &Parameters) -> Result<Answer, QueryError> {
+        let mut statements = parse_statements(text)?;
+        match (statements.pop(), statements.is_empty()) {
+            (Some(Statement::Query(statement)), true) => self.ask(*statement, text, params).await,
+            _ => Err(SqlError::new("expected one SELECT").into()),
+        }
+    }
+
+    async fn one(
+        &self,
+        statement: Statement,
+        text: &str,
+        params: &Parameters,
+    ) -> Result<Outcome, QueryError> {
+        match statement {
+            Statement::Query(statement) => {
+                Ok(Outcome::Rows(self.ask(*statement, text, params).await?))
+            }
+            Statement::Show(what) => {
+                Ok(Outcome::Rows(Box::pin(self.query(listing(what), &Parameters::none())).await?))
+            }
+            Statement::CreateTable(table) => self.create_table(table).await.map(Outcome::Done),
+            Statement::Insert(insert) => self.insert(insert, text, params).await.map(Outcome::Done),
+            other => {
+                let StatementOutcome { message, rows } = self.statements.execute(other).await?;
+                Ok(match rows {
+                    Some(rows) => Outcome::Rows(Answer::of(rows)),
+                    None => Outcome::Done(message),
+                })
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        mut statement: PlannedStatement,
+        text: &str,
+        params: &Parameters,
+    ) -> Result<Answer, QueryError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let concurrent_max = self.limits.concurrent_max;
+        let permit = permit.map_err(|_| QueryError::Busy { concurrent_max })?;
+        params.bind(&mut statement)?;
+        let seconds = self.limits.seconds_max;
+        let deadline = Deadline { at: Instant::now() + self.time(), seconds };
+        let planned = tokio::time::timeout_at(deadline.at, self.start(statement)).await;
+        let batches = planned
+            .map_err(|_| QueryError::Time { seconds })?
+            .map_err(|error| QueryError::from_datafusion(&error, text))?;
+        Ok(Answer::within(batches, text, permit, deadline))
+    }
+
+    async fn start(
+        &self,
+        statement: PlannedStatement,
+    ) -> datafusion::error::Result<datafusion::execution::SendableRecordBatchStream> {
+        let state = self.state();
+        let plan = planner::plan(&state, statement).await?;
+        read_only().verify_plan(&plan)?;
+        let plan = state.create_physical_plan(&plan).await?;
+        execute_stream(plan, state.task_ctx())
+    }
+
+    async fn create_table(&self, statement: TableStatement) -> Result<String, QueryError> {
+        let field = |column: &weir_engine::sql::TableColumn| {
+            Field::new(&column.name, column.column_type.data_type(), column.nullable)
+        };
+        let schema = Arc::new(Schema::new(statement.columns.iter().map(field).collect::<Vec<_>>()));
+        let TableStatement { name, existing, primary_key, text, .. } = statement;
+        let definition =
+            TableDefinition::new(&name, schema, primary_key, &text).map_err(refused)?;
+        let references = Arc::clone(&self.sources.references);
+        blocking(move || references.create(definition, existing)).await?.map_err(refused)?;
+        Ok(format!("table '{name}' is there"))
+    }
+
+    async fn insert(
+        &self,
+        statement: InsertStatement,
+        text: &str,
+        params: &Parameters,
+    ) -> Result<String, QueryError> {
+        let InsertStatement { table, columns, source, .. } = statement;
+        let question = PlannedStatement::Statement(Box::new(ast::Statement::Query(source)));
+        let answer = self.ask(question, text, params).await?;
+        let rows = gathered(answer).await?;
+        let references = Arc::clone(&self.sources.references);
+        let name = table.clone();
+        let count = blocking(move || references.insert(&name, &columns, &rows)).await?;
+        let count = count.map_err(refused)?;
+        Ok(format!("{count} {} into '{table}'", if count == 1 { "row" } else { "rows" }))
+    }
+}
+
+/// What one statement led to.
+#[derive(Debug)]
+enum Outcome {
+    Rows(Answer),
+    Done(String),
+}
+
+impl Outcome {
+    fn message(self) -> String {
+        match self {
+            Self::Rows(_) => "listed".to_owned(),
+            Self::Done(message) => message,
+        }
+    }
+}
+
+/// What SHOW asks.
+fn listing(what: ShowWhat) -> &'static str {
+    match what {
+        ShowWhat::Streams => "SELECT * FROM system.streams ORDER BY stream",
+        ShowWhat::Rules => "SELECT * FROM system.rules",
+        ShowWhat::Alarms => "SELECT * FROM alarms",
+        ShowWhat::Subscriptions => "SELECT * FROM system.subscriptions",
+        ShowWhat::Partitions => "SELECT * FROM system.partitions ORDER BY stream, partition",
+        ShowWhat::Tables => "SELECT * FROM system.tables ORDER BY \"table\"",
+    }
+}
+
+/// `error` of a statement that came after others, which stay done.
+fn after(done: &[String], error: QueryError) -> QueryError {
+    match error {
+        QueryError::Sql(error) if !done.is_empty() && error.detail.is_none() => {
+            let detail = format!("the statements before it were done: {}", done.join("; "));
+            QueryError::Sql(error.with_detail(detail))
+        }
+        other => other,
+    }
+}
+
+/// All rows of an INSERT's source as one batch, within what one INSERT may have.
+async fn gathered(mut answer: Answer) -> Result<RecordBatch, QueryError> {
+    let schema = Arc::clone(answer.schema());
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = answer.next().await {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        if bytes > INSERT_BYTES_MAX {
+            let limit = format!("one INSERT may have at most {INSERT_BYTES_MAX} bytes of rows");
+            return Err(SqlError::new(limit).with_hint("insert in several statements").into());
+        }
+        batches.push(batch);
+    }
+    arrow::compute::concat_batches(&schema, &batches)
+        .map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, QueryError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.map_err(|error| QueryError::Internal(error.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the shape map_err wants")]
+fn refused(error: weir_engine::tables::reference::TableError) -> QueryError {
+    SqlError::new(error.to_string()).into()
+}
