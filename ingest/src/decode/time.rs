@@ -37,9 +37,9 @@ pub(super) fn epoch(number: i64, unit: Option<TimeUnit>) -> Result<EventTime, St
 fn by_size(number: i64) -> TimeUnit {
     match number {
         ..100_000_000_000 => TimeUnit::Seconds,
-        ..100_000_000_000_000 => TimeUnit::Milliseconds,
-        ..100_000_000_000_000_000 => TimeUnit::Microseconds,
-        _ => TimeUnit::Nanoseconds,
+        100_000_000_000..100_000_000_000_000 => TimeUnit::Milliseconds,
+        100_000_000_000_000..100_000_000_000_000_000 => TimeUnit::Microseconds,
+        100_000_000_000_000_000.. => TimeUnit::Nanoseconds,
     }
 }
 

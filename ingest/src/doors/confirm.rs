@@ -161,3 +161,44 @@ fn counts(accepted: u64, duplicates: u64, refused: &[Refusal]) -> Map<String, Va
     counts.insert("refused_total".to_owned(), json!(refused.len()));
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppendTime, Offset, PartitionId};
+    use std::sync::Arc;
+
+    fn stored(rows: u32, duplicates: Vec<u32>) -> Result<Appended, AppendError> {
+        let (base_offset, append_time) = (Offset(0), AppendTime(0));
+        Ok(Appended { base_offset, rows, append_time, duplicates })
+    }
+
+    #[test]
+    fn a_failed_partition_is_told_with_the_rows_it_held() {
+        let full = || Err(AppendError::Full { partition: PartitionId(1) });
+        let failed = || {
+            let (partition, detail) = (PartitionId(2), Arc::from("EIO"));
+            Err(AppendError::Unknown { partition, detail })
+        };
+        for (results, status) in [
+            (vec![stored(2, vec![1]), full()], 507),
+            (vec![stored(2, vec![1]), full(), failed()], 503),
+            (vec![stored(2, vec![1]), Err(AppendError::Stopped)], 503),
+        ] {
+            let mut outcome = Outcome::default();
+            let mut next = 0;
+            for result in results {
+                let n = if result.is_ok() { 3 } else { 2 };
+                outcome.take(result, (next..next + n).rev().collect());
+                next += n;
+            }
+            let answer = outcome.failed(&[]);
+            let body = answer.body();
+            assert_eq!(answer.status().as_u16(), status, "{body}");
+            assert_eq!((&body["accepted"], &body["duplicates"]), (&json!(2), &json!(1)));
+            assert_eq!(body["confirmed"], json!([0, 1, 2]));
+            assert_eq!(body["unconfirmed"], json!((3..next).collect::<Vec<_>>()));
+            assert!(body["error"]["detail"].is_string() && body["error"]["hint"].is_string());
+        }
+    }
+}
