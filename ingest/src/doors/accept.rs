@@ -4,7 +4,7 @@
 //! does not come within `header_timeout_ms` ends its connection; a stop lets answers finish.
 //! HTTP/1.1, without TLS.
 
-use super::answer::{ErrorAnswer, method_not_allowed, not_found};
+use super::answer::{ErrorAnswer, method_not_allowed, not_found, unread};
 use crate::model::Limits;
 use axum::Router;
 use axum::extract::Request;
@@ -192,10 +192,11 @@ async fn same_machine(request: Request, next: Next) -> Response {
     if named_locally(headers, header::HOST) && named_locally(headers, header::ORIGIN) {
         return next.run(request).await;
     }
-    ErrorAnswer::new(StatusCode::FORBIDDEN, "only callers on this machine are answered")
-        .detail("the Host or Origin header names another one")
-        .hint("use http://127.0.0.1 or http://localhost in the URL")
-        .into_response()
+    let answer =
+        ErrorAnswer::new(StatusCode::FORBIDDEN, "only callers on this machine are answered")
+            .detail("the Host or Origin header names another one")
+            .hint("use http://127.0.0.1 or http://localhost in the URL");
+    unread(request, answer).await.into_response()
 }
 
 fn named_locally(headers: &HeaderMap, name: header::HeaderName) -> bool {

@@ -1,6 +1,8 @@
 //! What a door answers when it does not answer 200: JSON with a sentence, a detail and a hint.
 
+use super::receive::after_hearing_out;
 use axum::Json;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -101,18 +103,24 @@ impl IntoResponse for ErrorAnswer {
 }
 
 /// 404 for a path nobody serves.
-pub(super) async fn not_found(uri: axum::http::Uri) -> ErrorAnswer {
-    ErrorAnswer::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path())).hint(
+pub(super) async fn not_found(request: Request) -> ErrorAnswer {
+    let message = format!("there is nothing at {}", request.uri().path());
+    let answer = ErrorAnswer::new(StatusCode::NOT_FOUND, message).hint(
         "readings go to POST /v1/readings, CloudEvents to POST /v1/events, SQL to POST /v1/sql",
-    )
+    );
+    unread(request, answer).await
 }
 
 /// 405 for a path with another method; axum adds `Allow`.
-pub(super) async fn method_not_allowed(
-    method: axum::http::Method,
-    uri: axum::http::Uri,
-) -> ErrorAnswer {
-    let message = format!("{method} is not a method of {}", uri.path());
-    ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, message)
-        .hint("the methods it has stand in the Allow header")
+pub(super) async fn method_not_allowed(request: Request) -> ErrorAnswer {
+    let message = format!("{} is not a method of {}", request.method(), request.uri().path());
+    let answer = ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, message)
+        .hint("the methods it has stand in the Allow header");
+    unread(request, answer).await
+}
+
+/// An answer to a request whose body nobody wanted.
+pub(super) async fn unread(request: Request, answer: ErrorAnswer) -> ErrorAnswer {
+    let (head, mut body) = request.into_parts();
+    after_hearing_out(&head.headers, &mut body, answer).await
 }

@@ -4,7 +4,7 @@ use super::Door;
 use super::answer::ErrorAnswer;
 use super::confirm::confirm;
 use super::readings::{content_type, decode_off, validate};
-use super::receive::receive;
+use super::receive::{after_hearing_out, receive};
 use crate::decode::decode_events;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -15,8 +15,11 @@ pub(super) async fn post(State(door): State<Arc<Door>>, request: Request) -> Res
 }
 
 async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
-    let (head, body) = request.into_parts();
-    let validate = validate(&head.uri)?;
+    let (head, mut body) = request.into_parts();
+    let validate = match validate(&head.uri) {
+        Ok(validate) => validate,
+        Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
+    };
     let received = receive(&head.headers, body, &door.budget, &door.limits).await?;
     let now = door.now();
     let headers = head.headers;

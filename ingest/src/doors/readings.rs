@@ -3,7 +3,7 @@
 use super::Door;
 use super::answer::ErrorAnswer;
 use super::confirm::{Validate, confirm};
-use super::receive::{Received, receive};
+use super::receive::{Received, after_hearing_out, receive};
 use crate::decode::{BodyError, BodyKind, Decoded, decode_body};
 use crate::log::Log;
 use axum::extract::{Request, State};
@@ -19,10 +19,13 @@ pub(super) async fn post(State(door): State<Arc<Door>>, request: Request) -> Res
 }
 
 async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
-    let (head, body) = request.into_parts();
-    let validate = validate(&head.uri)?;
+    let (head, mut body) = request.into_parts();
     let content_type = content_type(&head.headers).map(str::to_owned);
-    BodyKind::of(content_type.as_deref()).map_err(refuse_body)?;
+    let kind = BodyKind::of(content_type.as_deref()).map_err(refuse_body);
+    let validate = match kind.and_then(|_| validate(&head.uri)) {
+        Ok(validate) => validate,
+        Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
+    };
     let received = receive(&head.headers, body, &door.budget, &door.limits).await?;
     let now = door.now();
     let decode = move |log: &Log, bytes: &[u8]| {

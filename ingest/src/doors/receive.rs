@@ -38,12 +38,22 @@ pub(super) async fn receive(
         Ok(received) => return Ok(received),
         Err(error) => error,
     };
-    // A client that is still sending would lose the answer in a reset; one that asks first
-    // (Expect) has not begun.
-    let heard_out = error.status() != StatusCode::REQUEST_TIMEOUT
-        && !headers.contains_key(header::EXPECT)
-        && tokio::time::timeout(HEAR_OUT_TIME, hear_out(&mut body)).await.is_ok_and(|end| end);
-    Err(if heard_out { error } else { error.close() })
+    Err(after_hearing_out(headers, &mut body, error).await)
+}
+
+/// An answer to a request whose body may not have been read to its end. A client that is still
+/// sending would lose it in a reset, or the connection would end unannounced; one that asks first
+/// (Expect) has not begun to send.
+pub(super) async fn after_hearing_out(
+    headers: &HeaderMap,
+    body: &mut Body,
+    answer: ErrorAnswer,
+) -> ErrorAnswer {
+    let heard_out = body.is_end_stream()
+        || (answer.status() != StatusCode::REQUEST_TIMEOUT
+            && !headers.contains_key(header::EXPECT)
+            && tokio::time::timeout(HEAR_OUT_TIME, hear_out(body)).await.is_ok_and(|end| end));
+    if heard_out { answer } else { answer.close() }
 }
 
 /// Drops what still comes; whether that was all.
