@@ -5,9 +5,11 @@
 
 mod real;
 mod simulated_clock;
+mod simulated_disk;
 
 pub use real::{RealClock, RealDisk, ScaledClock};
 pub use simulated_clock::SimulatedClock;
+pub use simulated_disk::{Call, SimulatedDisk};
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};

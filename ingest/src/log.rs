@@ -26,6 +26,8 @@ mod recovery;
 mod seal;
 mod segment;
 mod streams;
+mod ticker;
+mod ticks;
 mod window;
 mod writer;
 
@@ -39,6 +41,7 @@ pub use partition::Partition;
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
 pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
+pub use ticks::{DueTick, TickPolicy};
 
 use crate::io::{Clock, Disk};
 use crate::model::{Column, Limits, SchemaId, StreamDefinition, StreamUid};
@@ -83,10 +86,11 @@ impl LogConfig {
 #[derive(Debug)]
 pub struct Log {
     env: Arc<Env>,
-    streams: Streams,
+    streams: Arc<Streams>,
     internal: Vec<Arc<Partition>>,
     restarted: Option<Restart>,
     run: Run,
+    bell: Arc<ticker::Bell>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Serialises changes of streams, and holds whether the log was stopped.
     stopped: Mutex<bool>,
@@ -121,6 +125,10 @@ impl Log {
         for receipt in log.say_restarted() {
             drop(receipt.wait());
         }
+        let (env, streams) = (Arc::clone(&log.env), Arc::clone(&log.streams));
+        let ticker = ticker::spawn(env, streams, Arc::clone(&log.bell))
+            .map_err(|source| OpenError::Io { path: log.env.config.directory.clone(), source })?;
+        log.threads.lock().push(ticker);
         Ok(Arc::new(log))
     }
 
@@ -148,10 +156,11 @@ impl Log {
     ) -> Self {
         Self {
             env,
-            streams,
+            streams: Arc::new(streams),
             internal,
             restarted,
             run: Run::Caller,
+            bell: Arc::default(),
             threads: Mutex::default(),
             stopped: Mutex::new(false),
             _lock: lock,
@@ -187,6 +196,11 @@ impl Log {
             }
         }
         groups
+    }
+
+    /// Queues the ticks that are due now; how many.
+    pub fn step_ticks(&self) -> usize {
+        ticker::tick(&self.env, &self.streams)
     }
 
     /// What the committers do after a time without work, on this thread.
@@ -302,6 +316,7 @@ impl Log {
         if std::mem::replace(&mut *stopped, true) {
             return;
         }
+        self.bell.ring();
         for partition in self.partitions() {
             partition.queue.close();
         }
@@ -330,6 +345,7 @@ impl Log {
 impl Drop for Log {
     /// Ends the threads; only [`Log::stop`] marks the stop as clean.
     fn drop(&mut self) {
+        self.bell.ring();
         for partition in self.partitions() {
             partition.queue.close();
         }

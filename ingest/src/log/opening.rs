@@ -13,6 +13,8 @@ use super::published::{Published, Recent};
 use super::recovery::{Known, Recovered, Stop, recover};
 use super::segment::{Predecessor, SegmentId};
 use super::streams::{CurrentSchema, Stream};
+use super::ticker::newest_event;
+use super::ticks::TickPolicy;
 use super::writer::Writer;
 use super::{Log, LogConfig, PartitionState, Restart, Streams};
 use crate::io::{Clock, Disk};
@@ -20,6 +22,7 @@ use crate::model::{
     AppendTime, Offset, PartitionId, SchemaId, SeriesDirectory, SeriesId, StreamDefinition,
     StreamUid,
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -146,6 +149,7 @@ pub(super) fn open(
     log.save_points(Stop::Unclean)?;
     for stream in log.streams().all() {
         rebuild_dedupe(&log, &stream);
+        resume_ticks(&log, &stream);
     }
     Ok(log)
 }
@@ -200,12 +204,15 @@ pub(super) fn stream(
     let name = definition.name().to_owned();
     let count = definition.options().partitions;
     let current = Arc::new(CurrentSchema::new(schema_id, definition));
+    let policy = TickPolicy::new(current.get().1.options(), count, env.append_clock.floor());
+    let ticks = Arc::new(Mutex::new(policy));
     let partitions = (0..count)
         .map(|n| {
             let rows = Rows::Readings {
                 current: Arc::clone(&current),
                 series: Arc::clone(&series),
                 durable: Arc::clone(&durable),
+                ticks: Arc::clone(&ticks),
             };
             let place = Place {
                 id: PartitionId(n),
@@ -216,7 +223,7 @@ pub(super) fn stream(
             partition(env, place, rows, known)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(Stream::new(uid, current, series, durable, partitions, Arc::clone(env))))
+    Ok(Arc::new(Stream::new(uid, current, series, durable, partitions, Arc::clone(env), ticks)))
 }
 
 fn internal(env: &Arc<Env>, which: InternalLog) -> Result<Arc<Partition>, OpenError> {
@@ -295,6 +302,20 @@ pub(super) fn rebuild_dedupe(log: &Log, stream: &Stream) {
     for partition in stream.partitions() {
         partition.rebuild_dedupe(DedupeWindow::new(options.dedupe, bytes), since);
     }
+}
+
+/// Silence counts from now; what the partitions knew before is known again.
+fn resume_ticks(log: &Log, stream: &Stream) {
+    let definition = stream.definition();
+    let opened = log.append_clock().floor();
+    let options = definition.options();
+    let mut policy = TickPolicy::new(options, options.partitions, opened);
+    for partition in stream.partitions() {
+        if let Some((event, appended)) = newest_event(partition) {
+            policy.resume(partition.id(), event, appended);
+        }
+    }
+    *stream.ticks().lock() = policy;
 }
 
 /// Removes what a DROP STREAM left when the process ended in the middle of it.

@@ -8,7 +8,7 @@ use super::dedupe::DedupeWindow;
 use super::entry::{Ends, EntryBody, PartitionState, SegmentInfo, TickKind};
 use super::env::Env;
 use super::errors::AppendError;
-use super::frame::{Frame, FrameSchemas};
+use super::frame::{Frame, FrameSchemas, Header};
 use super::group::{Group, Planned, Planner, Reply, RowKind, Run, reading_schemas};
 use super::index::Summary;
 use super::published::{Cursor, Published, PublishedSegment, entry};
@@ -19,6 +19,7 @@ use super::recovery::Stop;
 use super::seal::UsedSeries;
 use super::segment::Predecessor;
 use super::streams::CurrentSchema;
+use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
 use crate::model::reading::DEDUPE;
 use crate::model::{
@@ -51,7 +52,12 @@ pub struct Partition {
 /// What a partition's rows are.
 #[derive(Debug)]
 pub(super) enum Rows {
-    Readings { current: Arc<CurrentSchema>, series: Arc<SeriesDirectory>, durable: Arc<AtomicU32> },
+    Readings {
+        current: Arc<CurrentSchema>,
+        series: Arc<SeriesDirectory>,
+        durable: Arc<AtomicU32>,
+        ticks: Arc<Mutex<TickPolicy>>,
+    },
     Internal,
 }
 
@@ -334,7 +340,7 @@ impl Partition {
                 assert_eq!(frame.header.base_offset, writer.next_offset, "L2: offsets are dense");
                 writer.next_offset = frame.header.end_offset();
                 if let Some(rows) = &rows {
-                    self.note_rows(writer, rows);
+                    self.note_rows(writer, rows, &frame.header);
                 }
                 position = publish_frame(self.id, &mut published, &frame, rows, position);
             }
@@ -378,7 +384,10 @@ impl Partition {
         });
     }
 
-    fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch) {
+    fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch, header: &Header) {
+        if let Rows::Readings { ticks, .. } = &self.rows {
+            ticks.lock().on_rows(self.id, header.max_time, header.append_time);
+        }
         if let Rows::Readings { .. } = self.rows
             && let Some(series) = rows.column(1).as_primitive_opt::<UInt32Type>()
         {

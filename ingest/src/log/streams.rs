@@ -6,7 +6,7 @@
 use super::env::{Env, NewSeries};
 use super::errors::StreamChangeError;
 use super::partition::Partition;
-use super::{AppendError, Receipt};
+use super::{AppendError, Receipt, TickPolicy};
 use crate::model::{
     Limits, PartitionId, RefusalReason, SchemaId, SeriesDirectory, SeriesId, StreamDefinition,
     StreamUid, partition_of,
@@ -48,6 +48,7 @@ pub struct Stream {
     partitions: Vec<Arc<Partition>>,
     unknown_fields: UnknownFieldCounts,
     env: Arc<Env>,
+    ticks: Arc<Mutex<TickPolicy>>,
 }
 
 /// The newest version of a stream's columns; shared with its committers.
@@ -79,9 +80,14 @@ impl Stream {
         series_durable: Arc<AtomicU32>,
         partitions: Vec<Arc<Partition>>,
         env: Arc<Env>,
+        ticks: Arc<Mutex<TickPolicy>>,
     ) -> Self {
         let unknown_fields = UnknownFieldCounts::default();
-        Self { uid, current, series, series_durable, partitions, unknown_fields, env }
+        Self { uid, current, series, series_durable, partitions, unknown_fields, env, ticks }
+    }
+
+    pub(super) fn ticks(&self) -> &Mutex<TickPolicy> {
+        &self.ticks
     }
 
     pub(super) fn current(&self) -> &CurrentSchema {

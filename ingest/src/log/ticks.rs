@@ -57,7 +57,12 @@ impl TickPolicy {
     }
 
     /// What a partition knew before the doors opened: its newest event time, from rows or ticks.
-    pub fn resume(&mut self, partition: PartitionId, newest_event: EventTime, appended: AppendTime) {
+    pub fn resume(
+        &mut self,
+        partition: PartitionId,
+        newest_event: EventTime,
+        appended: AppendTime,
+    ) {
         let silence = &mut self.partitions[partition.0 as usize];
         silence.known = silence.known.max(Some(newest_event.0));
         self.note_newest(newest_event.0, appended.0);

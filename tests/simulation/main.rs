@@ -1,0 +1,70 @@
+//! Seeded faults: the log on a disk that forgets what it may, against a model that does not.
+//!
+//! Promise (P1, P2, P3, L1, L2, L4): confirmed rows are there once, in order; visible rows never
+//! change; offsets are dense and never reused; an unconfirmed batch is there whole or not at all.
+//! A failure prints its seed; `WEIR_SEED=<seed> cargo test --test simulation` runs it alone.
+#![allow(clippy::disallowed_methods, reason = "the test measures and reads its environment")]
+
+mod careless;
+mod model;
+mod run;
+
+use careless::{Careless, Forgets};
+use run::{Outcome, run};
+use std::sync::Arc;
+use weir_ingest::io::SimulatedDisk;
+
+/// Seeds of a CI run.
+const SEEDS: u64 = 1_000;
+/// Seeds within which a sabotaged disk must be found out.
+const SABOTAGE_SEEDS: u64 = 200;
+
+fn seeds(n: u64) -> Vec<u64> {
+    match std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (0..n).collect(),
+    }
+}
+
+#[test]
+fn a_thousand_seeds_of_power_cuts_lose_nothing_that_was_confirmed() {
+    let mut total = Outcome::default();
+    let mut violations = Vec::new();
+    for seed in seeds(SEEDS) {
+        let disk = SimulatedDisk::new(seed);
+        match run(seed, &disk, Arc::new(disk.clone())) {
+            Ok(outcome) => total.add(&outcome),
+            Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
+        }
+    }
+    assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
+    println!("{total:?}");
+    if std::env::var("WEIR_SEED").is_err() {
+        assert!(total.cuts > SEEDS && total.cuts_in_recovery > SEEDS / 10, "{total:?}");
+        assert!(total.confirmed > 10 * SEEDS && total.unconfirmed > 0, "{total:?}");
+        assert!(total.segments > SEEDS && total.failures > SEEDS / 10, "{total:?}");
+    }
+}
+
+fn is_found_out(forgets: Forgets) {
+    // The violation may show as one of the log's own assertions.
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = (0..SABOTAGE_SEEDS).find(|seed| {
+        let disk = SimulatedDisk::new(*seed);
+        let careless = Arc::new(Careless::new(disk.clone(), forgets));
+        let run = std::panic::AssertUnwindSafe(|| run(*seed, &disk, careless));
+        !matches!(std::panic::catch_unwind(run), Ok(Ok(_)))
+    });
+    drop(std::panic::take_hook());
+    assert!(found.is_some(), "{forgets:?} went unnoticed for {SABOTAGE_SEEDS} seeds");
+}
+
+#[test]
+fn a_log_that_skips_fdatasync_is_found_out() {
+    is_found_out(Forgets::DataSync);
+}
+
+#[test]
+fn a_log_that_skips_the_directory_sync_is_found_out() {
+    is_found_out(Forgets::DirectorySync);
+}

@@ -1,0 +1,83 @@
+//! What must be true of a partition, whatever happened.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// One partition as the outside world knows it. A row is known by its value, which is unique.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// Rows by offset, as far as they were ever visible.
+    visible: Vec<u64>,
+    /// Confirmed rows: offset by value.
+    confirmed: BTreeMap<u64, u64>,
+    /// The batches that were sent: first value to all values.
+    batches: HashMap<u64, Vec<u64>>,
+}
+
+impl Model {
+    pub fn sent(&mut self, values: Vec<u64>) {
+        self.batches.insert(values[0], values);
+    }
+
+    pub fn confirmed(&mut self, values: &[u64], base_offset: u64) -> Result<(), String> {
+        for (offset, value) in (base_offset..).zip(values) {
+            if self.confirmed.insert(*value, offset).is_some() {
+                return Err(format!("row {value} was confirmed twice"));
+            }
+            if let Some(other) = self.visible.get(usize::try_from(offset).expect("small"))
+                && other != value
+            {
+                return Err(format!("L2: offset {offset} of row {value} already is row {other}'s"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that were just seen by a reader, from `offset` on.
+    pub fn seen(&mut self, offset: u64, values: &[u64]) -> Result<(), String> {
+        for (offset, value) in (offset..).zip(values) {
+            let index = usize::try_from(offset).expect("small");
+            match self.visible.get(index) {
+                Some(before) if before != value => {
+                    return Err(format!("P2: offset {offset} was row {before}, now {value}"));
+                }
+                Some(_) => {}
+                None if index == self.visible.len() => self.visible.push(*value),
+                None => return Err(format!("L2: offset {offset} after {}", self.visible.len())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks everything a reader got from the first offset to the durable end.
+    pub fn check_all(&mut self, rows: &[u64]) -> Result<(), String> {
+        if rows.len() < self.visible.len() {
+            let (now, before) = (rows.len(), self.visible.len());
+            return Err(format!("P2: {before} rows were visible, {now} are left"));
+        }
+        self.seen(0, rows)?;
+        for (value, offset) in &self.confirmed {
+            if rows.get(usize::try_from(*offset).expect("small")) != Some(value) {
+                return Err(format!("P1: confirmed row {value} is not at offset {offset}"));
+            }
+        }
+        let mut once = HashSet::new();
+        if let Some(twice) = rows.iter().find(|value| !once.insert(**value)) {
+            return Err(format!("row {twice} is there twice"));
+        }
+        self.check_whole(rows)
+    }
+
+    fn check_whole(&self, rows: &[u64]) -> Result<(), String> {
+        let mut at = 0;
+        while at < rows.len() {
+            let batch = self.batches.get(&rows[at]).ok_or_else(|| {
+                format!("offset {at} holds row {}, which starts no batch: half of one", rows[at])
+            })?;
+            if rows.get(at..at + batch.len()) != Some(batch.as_slice()) {
+                return Err(format!("the batch of row {} is there in part", rows[at]));
+            }
+            at += batch.len();
+        }
+        Ok(())
+    }
+}
