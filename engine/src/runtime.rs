@@ -1,1 +1,7 @@
 //! The tasks that pump the synchronous cores.
+//!
+//! Promise: `runner` is the same code in production, replay and simulation; what is around it only
+//! feeds it in the input order and writes its outputs down before anything may leave.
+
+pub mod outputs; // what a rule gives out
+pub mod runner; // one rule over its inputs

@@ -191,6 +191,11 @@ impl RuleAlarms {
         self.keys.len()
     }
 
+    /// When the next timer may be due; may be early, is never late.
+    pub fn next_due(&self) -> Option<EventTime> {
+        self.timers.first().map(|(due, _, _)| *due)
+    }
+
     /// Every key, in order.
     pub fn list(&self) -> impl Iterator<Item = KeyView> {
         self.keys.iter().map(|(key, state)| KeyView {

@@ -3,7 +3,7 @@
 //! Promise: a watermark never goes back (S1); a row is judged by what precedes it in its own partition,
 //! row by row, so neither batches nor the interleaving of partitions change a verdict (S5).
 
-use super::input::{Flush, Input, Rows};
+use super::input::{Flush, Rows};
 use weir_ingest::model::{EventTime, PartitionId};
 
 /// "No event time yet": before every timestamp.
@@ -21,7 +21,17 @@ pub struct Progress {
 struct LaneProgress {
     newest: i64,
     flushed: i64,
+    flushed_windows: i64,
     stream: usize,
+}
+
+/// Which progress a boundary waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Windows that end there are closed.
+    Closed,
+    /// Timers that are due there fire.
+    Timed,
 }
 
 impl Progress {
@@ -34,6 +44,7 @@ impl Progress {
             lanes.extend((0..partitions).map(|_| LaneProgress {
                 newest: NEVER,
                 flushed: NEVER,
+                flushed_windows: NEVER,
                 stream,
             }));
         }
@@ -50,15 +61,37 @@ impl Progress {
         self.first_lane[stream] + partition.0 as usize
     }
 
+    /// Stream and partition of a lane.
+    pub fn partition_of(&self, lane: usize) -> (usize, PartitionId) {
+        let stream = self.lanes[lane].stream;
+        let partition = lane - self.first_lane[stream];
+        (stream, PartitionId(u32::try_from(partition).expect("at most 1024 partitions")))
+    }
+
     /// Watermark of a lane: newest event time minus lateness.
     pub fn watermark(&self, lane: usize) -> i64 {
         let progress = self.lanes[lane];
         progress.newest.saturating_sub(self.lateness_us[progress.stream]).max(NEVER)
     }
 
-    /// How far a lane is closed: its watermark, or further after FLUSH STREAM.
+    /// How far windows of a lane are closed: its watermark, or further after FLUSH STREAM.
     pub fn closed(&self, lane: usize) -> i64 {
+        self.watermark(lane).max(self.lanes[lane].flushed_windows)
+    }
+
+    /// How far timers of a lane may fire: its watermark, or the flushed event time.
+    pub fn timed(&self, lane: usize) -> i64 {
         self.watermark(lane).max(self.lanes[lane].flushed)
+    }
+
+    /// How far windows are closed in all lanes.
+    pub fn rule_closed(&self) -> i64 {
+        self.least(Until::Closed)
+    }
+
+    /// How far timers may fire in all lanes.
+    pub fn rule_timed(&self) -> i64 {
+        self.least(Until::Timed)
     }
 
     /// The rule's watermark: the least of its lanes.
@@ -66,18 +99,15 @@ impl Progress {
         (0..self.lanes.len()).map(|lane| self.watermark(lane)).min().unwrap_or(NEVER)
     }
 
-    /// How far all lanes are closed.
-    pub fn rule_closed(&self) -> i64 {
-        (0..self.lanes.len()).map(|lane| self.closed(lane)).min().unwrap_or(NEVER)
+    fn least(&self, until: Until) -> i64 {
+        (0..self.lanes.len()).map(|lane| self.of(until, lane)).min().unwrap_or(NEVER)
     }
 
-    /// The least `closed` of all lanes but one.
-    pub fn closed_of_others(&self, lane: usize) -> i64 {
-        (0..self.lanes.len())
-            .filter(|l| *l != lane)
-            .map(|l| self.closed(l))
-            .min()
-            .unwrap_or(i64::MAX)
+    fn of(&self, until: Until, lane: usize) -> i64 {
+        match until {
+            Until::Closed => self.closed(lane),
+            Until::Timed => self.timed(lane),
+        }
     }
 
     /// A row with this event time was seen.
@@ -86,48 +116,79 @@ impl Progress {
         progress.newest = progress.newest.max(time);
     }
 
-    /// A tick was seen.
-    pub fn tick(&mut self, lane: usize, event_time: EventTime, flush: Flush) {
+    /// A tick was seen. After FLUSH STREAM, windows are closed up to `windows_until`.
+    pub fn tick(&mut self, lane: usize, event_time: EventTime, flush: Flush, windows_until: i64) {
         self.observe(lane, event_time.0);
         if flush == Flush::Yes {
             let progress = &mut self.lanes[lane];
             progress.flushed = progress.flushed.max(event_time.0);
+            progress.flushed_windows = progress.flushed_windows.max(windows_until);
         }
     }
 
-    /// How many of the first rows may be taken before all lanes are closed up to `boundary`: the row
-    /// that does it is included. `None` if these rows do not get that far.
-    pub fn rows_until(&self, rows: &Rows, boundary: i64) -> Option<usize> {
+    /// How many of the first rows may be taken until all lanes have come to `boundary`: the row that
+    /// does it is included. `None` if these rows do not get that far.
+    pub fn rows_until(&self, rows: &Rows, boundary: i64, until: Until) -> Option<usize> {
+        let newest = rows.times().iter().copied().max()?;
+        if newest.saturating_sub(self.lateness_us[rows.stream]) < boundary {
+            return None;
+        }
         let mut ahead = self.clone();
-        let times = rows.times();
-        for (row, time) in times.iter().enumerate() {
+        for (row, time) in rows.times().iter().enumerate() {
             let lane = ahead.lane(rows.stream, rows.partition(row));
-            let before = ahead.closed(lane);
+            let before = ahead.of(until, lane);
             ahead.observe(lane, *time);
-            if before < boundary
-                && ahead.closed(lane) >= boundary
-                && ahead.rule_closed() >= boundary
-            {
+            let crossed = before < boundary && ahead.of(until, lane) >= boundary;
+            if crossed && ahead.least(until) >= boundary {
                 return Some(row + 1);
             }
         }
         None
     }
 
-    /// Notes what an input says about time.
-    pub fn note(&mut self, input: &Input) {
-        match input {
-            Input::Rows(rows) => {
-                for (row, time) in rows.times().iter().enumerate() {
-                    let lane = self.lane(rows.stream, rows.partition(row));
-                    self.observe(lane, *time);
-                }
-            }
-            Input::Tick { stream, partition, event_time, flush, .. } => {
-                let lane = self.lane(*stream, *partition);
-                self.tick(lane, *event_time, *flush);
-            }
-            Input::Restart { .. } | Input::Commands { .. } | Input::Tables { .. } => {}
-        }
+    /// Notes the event times of rows; for each, how far its lane was closed before it.
+    pub fn note(&mut self, rows: &Rows) -> Vec<i64> {
+        let times = rows.times().clone();
+        times
+            .iter()
+            .enumerate()
+            .map(|(row, time)| {
+                let lane = self.lane(rows.stream, rows.partition(row));
+                let closed = self.closed(lane);
+                self.observe(lane, *time);
+                closed
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_waits_for_its_slowest_partition() {
+        let mut progress = Progress::new([(5, 2)]);
+        let lane = progress.lane(0, PartitionId(0));
+        progress.observe(lane, 100);
+        assert_eq!(progress.rule_watermark(), NEVER);
+        progress.tick(progress.lane(0, PartitionId(1)), EventTime(50), Flush::No, 0);
+        assert_eq!(progress.rule_watermark(), 45);
+    }
+
+    #[test]
+    fn a_watermark_never_goes_back() {
+        let mut progress = Progress::new([(0, 1)]);
+        progress.observe(0, 100);
+        progress.observe(0, 70);
+        assert_eq!(progress.watermark(0), 100);
+    }
+
+    #[test]
+    fn a_flush_closes_windows_without_moving_the_watermark_past_its_event_time() {
+        let mut progress = Progress::new([(5, 1)]);
+        progress.tick(0, EventTime(61), Flush::Yes, 120);
+        assert_eq!((progress.rule_watermark(), progress.rule_timed()), (56, 61));
+        assert_eq!(progress.rule_closed(), 120);
     }
 }

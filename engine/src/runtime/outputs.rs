@@ -1,0 +1,210 @@
+//! What a rule gives out, and the columns of its lists in the internal logs.
+//!
+//! Promise: every output carries the rule's identity and a dense ordinal of its kind, so that a replay
+//! can tell what is already written (P6).
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
+use std::sync::{Arc, LazyLock};
+
+use crate::alarms::{RuleIdentity, Transition};
+use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId};
+
+/// What one step gave out, each list in order.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// Alarm transitions, or rows of a rule without RAISE WHEN.
+    pub transitions: Vec<Transition>,
+    /// Readings that came too late.
+    pub late: Vec<LateReading>,
+    /// Readings an expression failed on.
+    pub errors: Vec<RuleError>,
+}
+
+impl Outputs {
+    /// Whether nothing came out.
+    pub fn is_empty(&self) -> bool {
+        self.transitions.is_empty() && self.late.is_empty() && self.errors.is_empty()
+    }
+}
+
+/// Where a reading stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadingPlace {
+    /// Its stream.
+    pub stream: String,
+    /// Its partition.
+    pub partition: PartitionId,
+    /// Its offset.
+    pub offset: Offset,
+    /// Its topic path.
+    pub topic: String,
+    /// Its event time.
+    pub time: EventTime,
+}
+
+/// A reading that came behind the watermark of its partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateReading {
+    /// Position among the rule's late readings.
+    pub ordinal: u64,
+    /// Which reading.
+    pub reading: ReadingPlace,
+    /// How far its partition was closed.
+    pub watermark: EventTime,
+    /// End of the window it missed, for a windowed rule.
+    pub window_end: Option<EventTime>,
+}
+
+/// A reading, or a row of a closed window, that an expression failed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleError {
+    /// Position among the rule's errors.
+    pub ordinal: u64,
+    /// Which reading; `None` for a row of a closed window.
+    pub reading: Option<ReadingPlace>,
+    /// When: the reading's event time, or the window's end.
+    pub time: EventTime,
+    /// What went wrong.
+    pub error: String,
+    /// Append time of the input.
+    pub appended: AppendTime,
+}
+
+fn utc() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn identity_fields() -> Vec<Field> {
+    vec![
+        Field::new("time", utc(), false),
+        Field::new("rule", DataType::Utf8, false),
+        Field::new("rule_uid", DataType::UInt64, false),
+        Field::new("rule_version", DataType::UInt32, false),
+        Field::new("ordinal", DataType::UInt64, false),
+        Field::new("stream", DataType::Utf8, true),
+        Field::new("partition", DataType::Int32, true),
+        Field::new("offset", DataType::UInt64, true),
+        Field::new("topic", DataType::Utf8, true),
+    ]
+}
+
+static LATE: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let mut fields = identity_fields();
+    fields.push(Field::new("watermark", utc(), false));
+    fields.push(Field::new("window_end", utc(), true));
+    Arc::new(Schema::new(fields))
+});
+
+static ERRORS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let mut fields = identity_fields();
+    fields.push(Field::new("error", DataType::Utf8, false));
+    Arc::new(Schema::new(fields))
+});
+
+/// Columns of internal/late and of the table `late_readings`.
+pub fn late_schema() -> SchemaRef {
+    Arc::clone(&LATE)
+}
+
+/// Columns of internal/rule_errors and of the table `rule_errors`.
+pub fn errors_schema() -> SchemaRef {
+    Arc::clone(&ERRORS)
+}
+
+/// Late readings as a batch of [`late_schema`].
+pub fn encode_late(rule: &RuleIdentity, late: &[LateReading]) -> RecordBatch {
+    let rows: Vec<_> =
+        late.iter().map(|l| (l.reading.time, l.ordinal, Some(&l.reading))).collect();
+    let mut columns = identity_columns(rule, &rows);
+    columns.push(times(late.iter().map(|l| Some(l.watermark.0))));
+    columns.push(times(late.iter().map(|l| l.window_end.map(|e| e.0))));
+    RecordBatch::try_new(late_schema(), columns).expect("columns follow the schema")
+}
+
+/// Rule errors as a batch of [`errors_schema`].
+pub fn encode_errors(rule: &RuleIdentity, errors: &[RuleError]) -> RecordBatch {
+    let rows: Vec<_> = errors.iter().map(|e| (e.time, e.ordinal, e.reading.as_ref())).collect();
+    let mut columns = identity_columns(rule, &rows);
+    columns.push(Arc::new(StringArray::from_iter_values(errors.iter().map(|e| &e.error))));
+    RecordBatch::try_new(errors_schema(), columns).expect("columns follow the schema")
+}
+
+/// How many outputs of this rule version a batch of [`late_schema`] or [`errors_schema`] proves: one
+/// more than its largest ordinal of that rule, or 0.
+pub fn ordinals_written(rule: &RuleIdentity, batch: &RecordBatch) -> u64 {
+    let uids = batch.column(2).as_primitive::<UInt64Type>();
+    let versions = batch.column(3).as_primitive::<arrow::datatypes::UInt32Type>();
+    let ordinals = batch.column(4).as_primitive::<UInt64Type>();
+    (0..batch.num_rows())
+        .filter(|i| uids.value(*i) == rule.uid && versions.value(*i) == rule.version)
+        .map(|i| ordinals.value(i) + 1)
+        .max()
+        .unwrap_or(0)
+}
+
+fn identity_columns(
+    rule: &RuleIdentity,
+    rows: &[(EventTime, u64, Option<&ReadingPlace>)],
+) -> Vec<ArrayRef> {
+    let n = rows.len();
+    let places = || rows.iter().map(|(_, _, place)| *place);
+    vec![
+        times(rows.iter().map(|(time, _, _)| Some(time.0))),
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&rule.name, n))),
+        Arc::new(UInt64Array::from(vec![rule.uid; n])),
+        Arc::new(UInt32Array::from(vec![rule.version; n])),
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, ordinal, _)| *ordinal))),
+        Arc::new(places().map(|p| p.map(|p| p.stream.as_str())).collect::<StringArray>()),
+        Arc::new(
+            places().map(|p| p.map(|p| p.partition.0.cast_signed())).collect::<Int32Array>(),
+        ),
+        Arc::new(places().map(|p| p.map(|p| p.offset.0)).collect::<UInt64Array>()),
+        Arc::new(places().map(|p| p.map(|p| p.topic.as_str())).collect::<StringArray>()),
+    ]
+}
+
+fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
+/// `batch`'s rows as JSON objects, without its last column (the row lane); NULLs are written.
+pub fn json_rows(batch: &RecordBatch) -> Vec<String> {
+    let visible: Vec<usize> = (0..batch.num_columns() - 1).collect();
+    let batch = batch.project(&visible).expect("columns of the batch");
+    if batch.num_columns() == 0 {
+        return vec!["{}".to_owned(); batch.num_rows()];
+    }
+    let mut bytes = Vec::new();
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(&mut bytes);
+    let written = writer.write(&batch).and_then(|()| writer.finish());
+    drop(writer);
+    match written {
+        Ok(()) => String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect(),
+        // A type that JSON cannot carry: the outputs go on without their values.
+        Err(error) => vec![format!("{{\"error\":{:?}}}", error.to_string()); batch.num_rows()],
+    }
+}
+
+/// Row `row` of [`json_rows`].
+pub fn json_row(batch: &RecordBatch, row: usize) -> String {
+    json_rows(&batch.slice(row, 1)).pop().unwrap_or_else(|| "{}".to_owned())
+}
+
+/// The values of `column` as text; NULL is `null`.
+pub fn texts(column: &ArrayRef) -> Vec<String> {
+    let text = arrow::compute::cast(column, &DataType::Utf8);
+    match text {
+        Ok(text) => text
+            .as_string::<i32>()
+            .iter()
+            .map(|value| value.unwrap_or("null").to_owned())
+            .collect(),
+        Err(_) => vec![format!("{:?}", column.data_type()); column.len()],
+    }
+}

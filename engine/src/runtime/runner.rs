@@ -1,0 +1,333 @@
+//! One rule over its inputs: rows and time in, outputs out.
+//!
+//! Promise: a function of the inputs in their order. However rows are cut into batches, and however
+//! often the process was killed between them, the same outputs come with the same ordinals (P6, S3).
+//! Elsewhere: who feeds it and who writes its outputs down is the task's.
+
+mod evaluate;
+mod readings;
+mod windows;
+
+use super::outputs::{LateReading, Outputs, ReadingPlace, RuleError};
+use crate::alarms::{
+    self, Condition, Judging, NoData, RuleAlarms, RuleIdentity, RuleRows, RuleSettings, Subjects,
+    TooManyKeys, Transition,
+};
+use crate::sql::plan::{Key, RulePlan, Shape};
+use crate::sql::{NoDataAction, RuleStatement};
+use crate::stream::input::{Flush, Input, Rows};
+use crate::stream::lookup::Tables;
+use crate::stream::watermark::Progress;
+use crate::stream::window::Windows;
+use crate::tables::reference::TableFold;
+use readings::Buffered;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
+
+/// A rule that is running.
+#[derive(Debug)]
+pub struct Runner {
+    identity: RuleIdentity,
+    plan: Arc<RulePlan>,
+    /// Outputs begin with inputs appended after this place.
+    starts_after: AppendTime,
+    progress: Progress,
+    fold: TableFold,
+    tables: Tables,
+    judge: Judge,
+    windows: Option<Windows>,
+    /// Newest event time applied, by stream and series.
+    applied: Vec<Vec<i64>>,
+    /// Readings that wait for the watermark (rules with FOR), in (event time, input) order.
+    waiting: BTreeMap<(i64, u64), Buffered>,
+    taken: u64,
+    late_ordinal: u64,
+    error_ordinal: u64,
+    /// The doors were shut; silence counts from the next event time.
+    reopened: bool,
+}
+
+/// What becomes of a result row.
+#[derive(Debug)]
+enum Judge {
+    Alarms(RuleAlarms),
+    Rows(RuleRows),
+}
+
+/// Why a rule cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// Its state would grow beyond its bound.
+    #[error(transparent)]
+    TooManyKeys(#[from] TooManyKeys),
+    /// An internal log holds something it should not.
+    #[error("an input cannot be read: {0}")]
+    Input(String),
+}
+
+impl Runner {
+    /// A rule at its start: no state, no outputs yet.
+    pub fn new(
+        statement: &RuleStatement,
+        plan: Arc<RulePlan>,
+        identity: RuleIdentity,
+        starts_after: AppendTime,
+    ) -> Self {
+        let progress =
+            Progress::new(plan.streams.iter().map(|s| (lateness_us(s), s.options().partitions)));
+        let windows = match &plan.shape {
+            Shape::Windowed(aggregation) => Some(Windows::new(Arc::clone(aggregation))),
+            Shape::PerReading => None,
+        };
+        Self {
+            judge: judge(statement, &plan, &identity),
+            applied: vec![Vec::new(); plan.streams.len()],
+            identity,
+            starts_after,
+            progress,
+            fold: TableFold::new(),
+            tables: Tables::new(),
+            windows,
+            plan,
+            waiting: BTreeMap::new(),
+            taken: 0,
+            late_ordinal: 0,
+            error_ordinal: 0,
+            reopened: false,
+        }
+    }
+
+    /// Its identity.
+    pub fn identity(&self) -> &RuleIdentity {
+        &self.identity
+    }
+
+    /// Its plan.
+    pub fn plan(&self) -> &RulePlan {
+        &self.plan
+    }
+
+    /// The least event-time progress of its partitions.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Its alarms, if it raises any.
+    pub fn alarms(&self) -> Option<&RuleAlarms> {
+        match &self.judge {
+            Judge::Alarms(alarms) => Some(alarms),
+            Judge::Rows(_) => None,
+        }
+    }
+
+    /// Takes one input.
+    /// # Errors
+    /// The rule must stop, visibly.
+    pub fn step(&mut self, input: &Input) -> Result<Outputs, RunnerError> {
+        let mut out = Outputs::default();
+        match input {
+            Input::Rows(rows) if rows.is_empty() => {}
+            Input::Rows(rows) => {
+                self.note_reopened(rows.times()[0]);
+                match self.windows {
+                    Some(_) => self.windowed_rows(rows, &mut out)?,
+                    None => self.readings(rows, &mut out)?,
+                }
+            }
+            Input::Tick { stream, partition, event_time, flush, appended } => {
+                self.note_reopened(event_time.0);
+                let until = self.windows_until(*event_time);
+                let lane = self.progress.lane(*stream, *partition);
+                self.progress.tick(lane, *event_time, *flush, until);
+                if *flush == Flush::Yes || self.is_something_due() {
+                    self.time_passes(*appended, &mut out)?;
+                }
+            }
+            Input::Restart { .. } => self.reopened = true,
+            Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
+            Input::Tables { batch, .. } => {
+                self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
+                self.tables = self
+                    .fold
+                    .list()
+                    .filter(|table| self.plan.tables.iter().any(|name| name == table.name()))
+                    .map(|table| (table.name().to_owned(), table.batch().clone()))
+                    .collect();
+            }
+        }
+        Ok(out)
+    }
+
+    /// The rule is dropped: its open alarms are closed.
+    pub fn drop_rule(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
+        match &mut self.judge {
+            Judge::Alarms(alarms) => alarms.rule_dropped(at, appended),
+            Judge::Rows(_) => Vec::new(),
+        }
+    }
+
+    fn windows_until(&self, event_time: EventTime) -> i64 {
+        match &self.plan.shape {
+            Shape::Windowed(aggregation) => aggregation.window.end(event_time.0),
+            Shape::PerReading => event_time.0,
+        }
+    }
+
+    fn is_something_due(&self) -> bool {
+        let closed = self.progress.rule_closed();
+        let window = self.windows.as_ref().and_then(Windows::next_end);
+        let waiting = self.waiting.keys().next().map(|(time, _)| *time);
+        let due = self.next_due();
+        window.is_some_and(|end| end <= closed)
+            || [waiting, due].into_iter().flatten().any(|t| t <= self.progress.rule_timed())
+    }
+
+    fn next_due(&self) -> Option<i64> {
+        self.alarms().and_then(RuleAlarms::next_due).map(|due| due.0)
+    }
+
+    /// Fires everything that event time has come to, in its order.
+    fn time_passes(&mut self, appended: AppendTime, out: &mut Outputs) -> Result<(), RunnerError> {
+        self.close_windows(appended, out)?;
+        self.apply_waiting(appended, out)?;
+        let timed = EventTime(self.progress.rule_timed());
+        if let Judge::Alarms(alarms) = &mut self.judge
+            && alarms.next_due().is_some_and(|due| due <= timed)
+        {
+            out.transitions.extend(alarms.advance(timed, appended));
+        }
+        Ok(())
+    }
+
+    fn note_reopened(&mut self, event_time: i64) {
+        if std::mem::take(&mut self.reopened)
+            && let Judge::Alarms(alarms) = &mut self.judge
+        {
+            alarms.restart_silence(EventTime(event_time));
+        }
+    }
+
+    fn commands(
+        &mut self,
+        batch: &arrow::array::RecordBatch,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let Judge::Alarms(alarms) = &mut self.judge else { return Ok(()) };
+        if appended <= self.starts_after {
+            return Ok(());
+        }
+        let commands =
+            alarms::command_rows::decode(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
+        for (at, command) in commands {
+            out.transitions.extend(alarms.command(&command, at, appended));
+        }
+        Ok(())
+    }
+
+    fn place(&self, rows: &Rows, row: usize) -> ReadingPlace {
+        ReadingPlace {
+            stream: rows.definition.name().to_owned(),
+            partition: rows.partition(row),
+            offset: rows.offset(row),
+            topic: topic_of(rows, row).to_owned(),
+            time: EventTime(rows.times()[row]),
+        }
+    }
+
+    fn late(&mut self, rows: &Rows, row: usize, closed: i64, end: Option<i64>, out: &mut Outputs) {
+        if rows.appended(row) <= self.starts_after {
+            return;
+        }
+        out.late.push(LateReading {
+            ordinal: self.late_ordinal,
+            reading: self.place(rows, row),
+            watermark: EventTime(closed),
+            window_end: end.map(EventTime),
+        });
+        self.late_ordinal += 1;
+    }
+
+    fn failed_reading(&mut self, rows: &Rows, row: usize, error: &str, out: &mut Outputs) {
+        if rows.appended(row) <= self.starts_after {
+            return;
+        }
+        let reading = self.place(rows, row);
+        out.errors.push(RuleError {
+            ordinal: self.error_ordinal,
+            time: reading.time,
+            reading: Some(reading),
+            error: error.to_owned(),
+            appended: rows.appended(row),
+        });
+        self.error_ordinal += 1;
+    }
+
+    fn failed_window(&mut self, end: i64, appended: AppendTime, error: &str, out: &mut Outputs) {
+        out.errors.push(RuleError {
+            ordinal: self.error_ordinal,
+            time: EventTime(end),
+            reading: None,
+            error: error.to_owned(),
+            appended,
+        });
+        self.error_ordinal += 1;
+    }
+}
+
+fn topic_of(rows: &Rows, row: usize) -> &str {
+    rows.series.topic(weir_ingest::model::SeriesId(rows.series_ids()[row]))
+}
+
+fn lateness_us(stream: &Arc<StreamDefinition>) -> i64 {
+    micros(stream.options().lateness)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) -> Judge {
+    let templates = plan.streams.iter().map(|s| s.template().clone()).collect();
+    let subjects = Subjects::new(&identity.name, templates);
+    let Some(raise) = &statement.raise else {
+        return Judge::Rows(RuleRows::new(identity.clone(), subjects, RuleSettings::KEYS_MAX));
+    };
+    let condition = Condition {
+        raise_hold_us: micros(raise.hold),
+        clear_hold_us: statement.clear.as_ref().map_or(0, |clear| micros(clear.hold)),
+    };
+    let judging = match &plan.shape {
+        Shape::Windowed(_) => Judging::Windows,
+        Shape::PerReading if condition.raise_hold_us > 0 || condition.clear_hold_us > 0 => {
+            Judging::InEventTime
+        }
+        Shape::PerReading => Judging::OnArrival,
+    };
+    let no_data = statement.no_data.as_ref().map(|no_data| NoData {
+        after_us: micros(no_data.after),
+        action: match no_data.action {
+            NoDataAction::Hold => alarms::NoDataAction::Hold,
+            NoDataAction::Raise => alarms::NoDataAction::Raise,
+        },
+    });
+    Judge::Alarms(RuleAlarms::new(RuleSettings {
+        identity: identity.clone(),
+        condition,
+        no_data,
+        judging,
+        subjects,
+        keys_max: RuleSettings::KEYS_MAX,
+        shelve_max_us: RuleSettings::SHELVE_MAX_US,
+    }))
+}
+
+/// Names of a plan's key columns, in order.
+pub fn key_columns(plan: &RulePlan) -> Vec<String> {
+    match &plan.key {
+        Key::Columns(columns) => columns.iter().map(|(name, _)| name.clone()).collect(),
+        Key::Topic => vec!["topic".to_owned()],
+    }
+}

@@ -1,0 +1,212 @@
+//! Rules without a window: each result row of a reading is judged, on arrival or behind the watermark.
+
+use super::super::outputs::{Outputs, json_row};
+use super::evaluate::{keys, verdicts};
+use super::{Judge, Runner, RunnerError, topic_of};
+use crate::alarms::{
+    Evidence, Judging, MayClear, MemberReading, PartitionReceipt, Place, Receipt, ResultRow,
+    Verdict,
+};
+use crate::stream::input::Rows;
+use crate::stream::pipeline::{number_rows, row_column};
+use crate::stream::watermark::NEVER;
+use arrow::array::RecordBatch;
+use weir_ingest::model::{AppendTime, EventTime};
+
+/// A reading that waits for the watermark.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    key: Vec<String>,
+    topic: String,
+    verdict: Verdict,
+    evidence: Evidence,
+}
+
+/// One result row of a reading.
+struct Result1 {
+    row: usize,
+    key: Vec<String>,
+    verdict: std::result::Result<Verdict, String>,
+    batch: usize,
+    position: usize,
+}
+
+impl Runner {
+    /// Judges rows one by one, timers in between.
+    pub(super) fn readings(&mut self, rows: &Rows, out: &mut Outputs) -> Result<(), RunnerError> {
+        let (results, batches) = self.results(rows, out);
+        let mut results = results.into_iter().peekable();
+        for row in 0..rows.len() {
+            let lane = self.progress.lane(rows.stream, rows.partition(row));
+            let watermark = self.progress.timed(lane);
+            while let Some(result) = results.next_if(|r| r.row == row) {
+                let values = &batches[result.batch];
+                self.judge_reading(rows, &result, values, watermark, out)?;
+            }
+            self.progress.observe(lane, rows.times()[row]);
+            if self.is_something_due() {
+                self.time_passes(rows.appended(row), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The result rows of all branches, in row order.
+    fn results(&mut self, rows: &Rows, out: &mut Outputs) -> (Vec<Result1>, Vec<RecordBatch>) {
+        let (mut results, mut batches) = (Vec::new(), Vec::new());
+        for batch in self.run_branches(rows, out) {
+            let mut keys = keys(&self.plan, &batch).map(Vec::into_iter);
+            let verdicts = verdicts(&self.plan, &batch);
+            for (position, verdict) in verdicts.into_iter().enumerate() {
+                let row = row_column(&batch).value(position) as usize;
+                let key = match &mut keys {
+                    Some(keys) => keys.next().unwrap_or_default(),
+                    None => vec![topic_of(rows, row).to_owned()],
+                };
+                results.push(Result1 { row, key, verdict, batch: batches.len(), position });
+            }
+            batches.push(batch);
+        }
+        results.sort_by_key(|r| r.row);
+        (results, batches)
+    }
+
+    /// Each branch of the rows' stream, run; rows on which an expression fails are listed and left out.
+    pub(super) fn run_branches(&mut self, rows: &Rows, out: &mut Outputs) -> Vec<RecordBatch> {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let Ok(table) = number_rows(&rows.table()) else { return Vec::new() };
+        let mut batches = Vec::new();
+        for branch in plan.branches.iter().filter(|b| b.stream == rows.stream) {
+            match branch.pipeline.run(table.clone(), &self.tables) {
+                Ok(batch) => batches.push(batch),
+                Err(_) => {
+                    for row in 0..rows.len() {
+                        match branch.pipeline.run(table.slice(row, 1), &self.tables) {
+                            Ok(batch) => batches.push(batch),
+                            Err(error) => {
+                                self.failed_reading(rows, row, &error.strip_backtrace(), out);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        batches.retain(|batch| batch.num_rows() > 0);
+        batches
+    }
+
+    fn judge_reading(
+        &mut self,
+        rows: &Rows,
+        result: &Result1,
+        batch: &RecordBatch,
+        watermark: i64,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let row = result.row;
+        if rows.appended(row) <= self.starts_after {
+            return Ok(());
+        }
+        let verdict = match &result.verdict {
+            Ok(verdict) => *verdict,
+            Err(error) => {
+                self.failed_reading(rows, row, error, out);
+                Verdict::Unknown
+            }
+        };
+        let at = rows.times()[row];
+        let evidence = || Evidence {
+            values: json_row(batch, result.position),
+            receipt: Some(receipt(rows, row, watermark)),
+        };
+        let topic = topic_of(rows, row);
+        match &mut self.judge {
+            Judge::Rows(result_rows) => {
+                let place = Place::Topic(topic);
+                let result = ResultRow { key: &result.key, at: EventTime(at), place };
+                out.transitions.push(result_rows.row(result, rows.appended(row), evidence())?);
+            }
+            Judge::Alarms(alarms) if alarms.settings().judging == Judging::InEventTime => {
+                if at < watermark {
+                    self.late(rows, row, watermark, None, out);
+                    return Ok(());
+                }
+                let (key, topic) = (result.key.clone(), topic.to_owned());
+                let waiting = Buffered { key, topic, verdict, evidence: evidence() };
+                self.waiting.insert((at, self.taken), waiting);
+                self.taken += 1;
+            }
+            Judge::Alarms(alarms) => {
+                let newest = newest_applied(&mut self.applied[rows.stream], rows.series_ids()[row]);
+                let in_time = at >= watermark && at >= *newest;
+                *newest = at.max(*newest);
+                let may_clear = if in_time { MayClear::Yes } else { MayClear::No };
+                let reading = MemberReading { topic, at: EventTime(at), verdict, may_clear };
+                let appended = rows.appended(row);
+                out.transitions.extend(alarms.reading(
+                    &result.key,
+                    &reading,
+                    appended,
+                    evidence,
+                )?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the waiting readings that the watermark has come to, in event-time order.
+    pub(super) fn apply_waiting(
+        &mut self,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let timed = self.progress.rule_timed();
+        while let Some(entry) = self.waiting.first_entry() {
+            let at = entry.key().0;
+            if at > timed {
+                break;
+            }
+            let waiting = entry.remove();
+            let Judge::Alarms(alarms) = &mut self.judge else { continue };
+            let reading = MemberReading {
+                topic: &waiting.topic,
+                at: EventTime(at),
+                verdict: waiting.verdict,
+                may_clear: MayClear::Yes,
+            };
+            let evidence = waiting.evidence;
+            out.transitions.extend(alarms.reading(
+                &waiting.key,
+                &reading,
+                appended,
+                || evidence,
+            )?);
+        }
+        Ok(())
+    }
+}
+
+fn newest_applied(applied: &mut Vec<i64>, series: u32) -> &mut i64 {
+    let index = series as usize;
+    if applied.len() <= index {
+        applied.resize(index + 1, NEVER);
+    }
+    &mut applied[index]
+}
+
+fn receipt(rows: &Rows, row: usize, watermark: i64) -> Receipt {
+    let watermark = (watermark > NEVER).then_some(EventTime(watermark));
+    Receipt {
+        watermark,
+        sensors_used: 1,
+        sensors_expected: None,
+        late: 0,
+        partitions: vec![PartitionReceipt {
+            stream: rows.definition.name().to_owned(),
+            partition: rows.partition(row),
+            first_offset: rows.offset(row),
+            last_offset: rows.offset(row),
+            watermark_before: watermark,
+        }],
+    }
+}

@@ -1,0 +1,291 @@
+//! Rules with a window: rows into panes, late ones listed, closed windows judged.
+
+use super::super::outputs::{Outputs, json_row};
+use super::evaluate::{keys, verdicts};
+use super::{Judge, Runner, RunnerError};
+use crate::alarms::{
+    Evidence, PartitionReceipt, Place, Receipt, ResultRow, Verdict, Window, WindowRow,
+};
+use crate::sql::plan::Shape;
+use crate::stream::input::Rows;
+use crate::stream::pipeline::row_column;
+use crate::stream::watermark::{NEVER, Until};
+use crate::stream::window::{Aggregation, Closed, Slice, Windows, sensors_of};
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use weir_ingest::model::{AppendTime, EventTime};
+
+impl Runner {
+    /// Takes rows up to each place where event time closes a window or fires a timer, so that the cut
+    /// of batches shows nowhere.
+    pub(super) fn windowed_rows(&mut self, rows: &Rows, out: &mut Outputs) -> Result<(), RunnerError> {
+        let mut rest = rows.clone();
+        while !rest.is_empty() {
+            let taken = self.rows_to_take(&rest);
+            let part = rest.slice(0, taken);
+            self.into_windows(&part, out);
+            if self.is_something_due() {
+                self.time_passes(part.appended(taken - 1), out)?;
+            }
+            rest = rest.slice(taken, rest.len() - taken);
+        }
+        Ok(())
+    }
+
+    fn rows_to_take(&self, rows: &Rows) -> usize {
+        let closed = self.progress.rule_closed();
+        let window = self.aggregation().window;
+        let fresh = rows.times().iter().map(|t| window.end(*t)).filter(|end| *end > closed).min();
+        let open = self.windows.as_ref().and_then(Windows::next_end);
+        let to_window = [fresh, open]
+            .into_iter()
+            .flatten()
+            .min()
+            .and_then(|end| self.progress.rows_until(rows, end, Until::Closed));
+        let to_timer =
+            self.next_due().and_then(|due| self.progress.rows_until(rows, due, Until::Timed));
+        [to_window, to_timer].into_iter().flatten().min().unwrap_or(rows.len())
+    }
+
+    fn aggregation(&self) -> Arc<Aggregation> {
+        match &self.plan.shape {
+            Shape::Windowed(aggregation) => Arc::clone(aggregation),
+            Shape::PerReading => unreachable!("only windowed rules have windows"),
+        }
+    }
+
+    fn into_windows(&mut self, rows: &Rows, out: &mut Outputs) {
+        let batches = self.run_branches(rows, out);
+        let closed_before = self.progress.note(rows);
+        let window = self.aggregation().window;
+        let mut late = BTreeSet::new();
+        for batch in batches {
+            let mut slices: BTreeMap<(usize, i64), Vec<u32>> = BTreeMap::new();
+            for (position, row) in (0_u32..).zip(row_column(&batch).values()) {
+                let row = *row as usize;
+                let (start, end) =
+                    (window.start(rows.times()[row]), window.end(rows.times()[row]));
+                if closed_before[row] >= end {
+                    late.insert(row);
+                } else {
+                    let lane = self.progress.lane(rows.stream, rows.partition(row));
+                    slices.entry((lane, start)).or_default().push(position);
+                }
+            }
+            for ((lane, start), positions) in slices {
+                self.add_slice(rows, &batch, &closed_before, lane, start, positions, out);
+            }
+        }
+        for row in late {
+            let (start, end) = (window.start(rows.times()[row]), window.end(rows.times()[row]));
+            if let Some(windows) = &mut self.windows {
+                windows.note_late(start);
+            }
+            self.late(rows, row, closed_before[row], Some(end), out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place, in the order of the text above")]
+    fn add_slice(
+        &mut self,
+        rows: &Rows,
+        batch: &RecordBatch,
+        closed_before: &[i64],
+        lane: usize,
+        start: i64,
+        positions: Vec<u32>,
+        out: &mut Outputs,
+    ) {
+        let part = match positions.len() == batch.num_rows() {
+            true => batch.clone(),
+            false => take_record_batch(batch, &UInt32Array::from(positions))
+                .expect("positions lie in the batch"),
+        };
+        if self.add_to_window(rows, &part, closed_before, lane, start).is_ok() {
+            return;
+        }
+        for position in 0..part.num_rows() {
+            let one = part.slice(position, 1);
+            if let Err(error) = self.add_to_window(rows, &one, closed_before, lane, start) {
+                let row = row_column(&one).value(0) as usize;
+                self.failed_reading(rows, row, &error.strip_backtrace(), out);
+            }
+        }
+    }
+
+    fn add_to_window(
+        &mut self,
+        rows: &Rows,
+        batch: &RecordBatch,
+        closed_before: &[i64],
+        lane: usize,
+        start: i64,
+    ) -> datafusion::error::Result<()> {
+        let Some(windows) = &mut self.windows else { return Ok(()) };
+        let of = |position: usize| row_column(batch).value(position) as usize;
+        let stream = (rows.stream as u64) << 32;
+        let ids = rows.series_ids();
+        let series: Vec<u64> =
+            (0..batch.num_rows()).map(|p| stream | u64::from(ids[of(p)])).collect();
+        let (first, last) = (of(0), of(batch.num_rows() - 1));
+        windows.add(&Slice {
+            lane,
+            start,
+            batch: batch.clone(),
+            series: &series,
+            offsets: (rows.offset(first), rows.offset(last)),
+            watermark_before: closed_before[first],
+        })
+    }
+
+    /// Emits the windows that all lanes have closed, in order.
+    pub(super) fn close_windows(
+        &mut self,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let closed = self.progress.rule_closed();
+        while let Some(window) = self.windows.as_mut().and_then(|w| w.close_next(closed)) {
+            if appended <= self.starts_after {
+                continue;
+            }
+            match window {
+                Ok(window) => self.emit(&window, appended, out)?,
+                Err(error) => self.failed_window(closed, appended, &error.strip_backtrace(), out),
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        closed: &Closed,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        for batch in self.result_rows(closed, appended, out) {
+            let keys = keys(&self.plan, &batch).unwrap_or_default();
+            let sensors = sensors_of(closed, &batch);
+            let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
+            let verdicts = self.known_verdicts(closed, &batch, appended, out);
+            let receipts = Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
+            let receipt = |row: usize| receipts.of(row, self.progress.rule_watermark(), &self.progress);
+            match &mut self.judge {
+                Judge::Rows(rows) => {
+                    for (row, key) in keys.iter().enumerate() {
+                        let place = Place::Window(window);
+                        let result = ResultRow { key, at: window.end, place };
+                        let evidence =
+                            Evidence { values: json_row(&batch, row), receipt: Some(receipt(row)) };
+                        out.transitions.push(rows.row(result, appended, evidence)?);
+                    }
+                }
+                Judge::Alarms(alarms) => {
+                    let rows: Vec<WindowRow> = keys
+                        .into_iter()
+                        .zip(verdicts)
+                        .map(|(key, verdict)| WindowRow { key, verdict })
+                        .collect();
+                    out.transitions.extend(alarms.window(window, &rows, appended, |row| {
+                        Evidence { values: json_row(&batch, row), receipt: Some(receipt(row)) }
+                    })?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What HAVING and the SELECT list make of a closed window; rows that fail are listed.
+    fn result_rows(
+        &mut self,
+        closed: &Closed,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Vec<RecordBatch> {
+        let aggregation = self.aggregation();
+        match aggregation.after.run(closed.rows.clone(), &self.tables) {
+            Ok(batch) => vec![batch],
+            Err(_) => {
+                let mut batches = Vec::new();
+                for row in 0..closed.rows.num_rows() {
+                    match aggregation.after.run(closed.rows.slice(row, 1), &self.tables) {
+                        Ok(batch) => batches.push(batch),
+                        Err(error) => {
+                            let error = error.strip_backtrace();
+                            self.failed_window(closed.end, appended, &error, out);
+                        }
+                    }
+                }
+                batches
+            }
+        }
+    }
+
+    fn known_verdicts(
+        &mut self,
+        closed: &Closed,
+        batch: &RecordBatch,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Vec<Verdict> {
+        let mut known = Vec::with_capacity(batch.num_rows());
+        for verdict in verdicts(&self.plan, batch) {
+            known.push(verdict.unwrap_or_else(|error| {
+                self.failed_window(closed.end, appended, &error, out);
+                Verdict::Unknown
+            }));
+        }
+        known
+    }
+
+    /// The windows still open, with their values so far, as JSON objects in (end, key) order; for the
+    /// end of a replay. They are gone afterwards.
+    pub fn drain_open(&mut self) -> Vec<(EventTime, EventTime, String)> {
+        let open = self.windows.as_mut().map(Windows::drain_open).unwrap_or_default();
+        let mut rows = Vec::new();
+        let mut ignored = Outputs::default();
+        for window in open.into_iter().flatten() {
+            for batch in self.result_rows(&window, AppendTime(i64::MAX), &mut ignored) {
+                rows.extend((0..batch.num_rows()).map(|row| {
+                    (EventTime(window.start), EventTime(window.end), json_row(&batch, row))
+                }));
+            }
+        }
+        rows
+    }
+
+    fn stream_names(&self) -> Vec<String> {
+        self.plan.streams.iter().map(|s| s.name().to_owned()).collect()
+    }
+}
+
+struct Receipts<'c> {
+    runner_streams: Vec<String>,
+    closed: &'c Closed,
+    sensors: &'c [u32],
+}
+
+impl Receipts<'_> {
+    fn of(&self, row: usize, watermark: i64, progress: &crate::stream::watermark::Progress) -> Receipt {
+        let known = |time: i64| (time > NEVER).then_some(EventTime(time));
+        let partitions = self.closed.evidence.iter().map(|lane| {
+            let (stream, partition) = progress.partition_of(lane.lane);
+            PartitionReceipt {
+                stream: self.runner_streams[stream].clone(),
+                partition,
+                first_offset: lane.first,
+                last_offset: lane.last,
+                watermark_before: known(lane.watermark_before),
+            }
+        });
+        Receipt {
+            watermark: known(watermark),
+            sensors_used: u64::from(self.sensors[row]),
+            sensors_expected: None,
+            late: self.closed.late,
+            partitions: partitions.collect(),
+        }
+    }
+}
