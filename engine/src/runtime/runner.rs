@@ -149,12 +149,8 @@ impl Runner {
             Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
             Input::Tables { batch, .. } => {
                 self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
-                self.tables = self
-                    .fold
-                    .list()
-                    .filter(|table| self.plan.tables.iter().any(|name| name == table.name()))
-                    .map(|table| (table.name().to_owned(), table.batch().clone()))
-                    .collect();
+                let known = |name: &String| Some((name.clone(), self.fold.get(name)?.batch.clone()));
+                self.tables = self.plan.tables.iter().filter_map(known).collect();
             }
         }
         Ok(out)
@@ -331,3 +327,6 @@ pub fn key_columns(plan: &RulePlan) -> Vec<String> {
         Key::Topic => vec!["topic".to_owned()],
     }
 }
+
+#[cfg(test)]
+mod tests;

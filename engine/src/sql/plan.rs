@@ -140,7 +140,8 @@ fn state(relations: &Relations) -> SessionState {
         "datafusion".to_owned(),
         Arc::new(catalog),
     );
-    planner::session_state(session_config()).with_catalog_list(Arc::new(catalogs)).build()
+    let config = session_config().with_create_default_catalog_and_schema(false);
+    planner::session_state(config).with_catalog_list(Arc::new(catalogs)).build()
 }
 
 /// The settings every plan of weir is made under.

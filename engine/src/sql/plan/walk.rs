@@ -65,12 +65,12 @@ pub(super) fn walk(
                 node = node.inputs()[0];
             }
             LogicalPlan::Aggregate(aggregate) => {
+                let group = group_columns(aggregate)?;
                 let branches = walker.branches(&aggregate.input)?;
                 let mut aggregation = walker.aggregation(aggregate)?;
                 for node in above.into_iter().rev() {
                     aggregation.after.extend(walker.stage_of(node)?);
                 }
-                let group = group_columns(aggregate)?;
                 return Ok(walker.finish(branches, Some(aggregation), Some(group)));
             }
             other => return Err(unsupported(other)),
