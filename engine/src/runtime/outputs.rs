@@ -117,8 +117,7 @@ pub fn errors_schema() -> SchemaRef {
 
 /// Late readings as a batch of [`late_schema`].
 pub fn encode_late(rule: &RuleIdentity, late: &[LateReading]) -> RecordBatch {
-    let rows: Vec<_> =
-        late.iter().map(|l| (l.reading.time, l.ordinal, Some(&l.reading))).collect();
+    let rows: Vec<_> = late.iter().map(|l| (l.reading.time, l.ordinal, Some(&l.reading))).collect();
     let mut columns = identity_columns(rule, &rows);
     columns.push(times(late.iter().map(|l| Some(l.watermark.0))));
     columns.push(times(late.iter().map(|l| l.window_end.map(|e| e.0))));
@@ -159,9 +158,7 @@ fn identity_columns(
         Arc::new(UInt32Array::from(vec![rule.version; n])),
         Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, ordinal, _)| *ordinal))),
         Arc::new(places().map(|p| p.map(|p| p.stream.as_str())).collect::<StringArray>()),
-        Arc::new(
-            places().map(|p| p.map(|p| p.partition.0.cast_signed())).collect::<Int32Array>(),
-        ),
+        Arc::new(places().map(|p| p.map(|p| p.partition.0.cast_signed())).collect::<Int32Array>()),
         Arc::new(places().map(|p| p.map(|p| p.offset.0)).collect::<UInt64Array>()),
         Arc::new(places().map(|p| p.map(|p| p.topic.as_str())).collect::<StringArray>()),
     ]
@@ -200,11 +197,9 @@ pub fn json_row(batch: &RecordBatch, row: usize) -> String {
 pub fn texts(column: &ArrayRef) -> Vec<String> {
     let text = arrow::compute::cast(column, &DataType::Utf8);
     match text {
-        Ok(text) => text
-            .as_string::<i32>()
-            .iter()
-            .map(|value| value.unwrap_or("null").to_owned())
-            .collect(),
+        Ok(text) => {
+            text.as_string::<i32>().iter().map(|value| value.unwrap_or("null").to_owned()).collect()
+        }
         Err(_) => vec![format!("{:?}", column.data_type()); column.len()],
     }
 }

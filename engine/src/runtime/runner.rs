@@ -149,7 +149,8 @@ impl Runner {
             Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
             Input::Tables { batch, .. } => {
                 self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
-                let known = |name: &String| Some((name.clone(), self.fold.get(name)?.batch.clone()));
+                let known =
+                    |name: &String| Some((name.clone(), self.fold.get(name)?.batch.clone()));
                 self.tables = self.plan.tables.iter().filter_map(known).collect();
             }
         }

@@ -175,12 +175,7 @@ impl Runner {
                 may_clear: MayClear::Yes,
             };
             let evidence = waiting.evidence;
-            out.transitions.extend(alarms.reading(
-                &waiting.key,
-                &reading,
-                appended,
-                || evidence,
-            )?);
+            out.transitions.extend(alarms.reading(&waiting.key, &reading, appended, || evidence)?);
         }
         Ok(())
     }

@@ -173,11 +173,11 @@ fn a_reading_raises_at_once_and_joins_its_key() {
 
 #[test]
 fn a_reading_that_comes_late_may_raise_but_never_clears() {
-    let rule = "CREATE RULE hot RAISE WHEN temperature > 60 AS SELECT topic, temperature FROM climate";
+    let rule =
+        "CREATE RULE hot RAISE WHEN temperature > 60 AS SELECT topic, temperature FROM climate";
     let out = Bench::new(STREAM, rule).feed("10:a=70 5:a=20 11:a=20 3:a=90");
     let kinds: Vec<_> = out.transitions.iter().map(|t| (t.kind.as_str(), t.late)).collect();
-    let expected =
-        [("raised", false), ("cleared", false), ("superseded", true), ("raised", true)];
+    let expected = [("raised", false), ("cleared", false), ("superseded", true), ("raised", true)];
     assert_eq!(kinds, expected);
 }
 
@@ -195,13 +195,23 @@ fn a_failing_row_is_listed_and_leaves_the_others_alone() {
 #[test]
 fn what_cannot_be_evaluated_batch_by_batch_is_refused_with_a_sentence() {
     for (rule, sentence) in [
-        ("SELECT building, avg(temperature) FROM climate GROUP BY building", "GROUP BY lacks window_start"),
+        (
+            "SELECT building, avg(temperature) FROM climate GROUP BY building",
+            "GROUP BY lacks window_start",
+        ),
         ("SELECT temperatur FROM climate", "temperatur"),
         ("SELECT temperature FROM climate ORDER BY time", "ORDER BY"),
-        ("SELECT a.temperature FROM climate a JOIN climate b ON a.topic = b.topic", "joins of two streams"),
-        ("SELECT window_end FROM TUMBEL(climate, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)", "TUMBLE"),
+        (
+            "SELECT a.temperature FROM climate a JOIN climate b ON a.topic = b.topic",
+            "joins of two streams",
+        ),
+        (
+            "SELECT window_end FROM TUMBEL(climate, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)",
+            "TUMBLE",
+        ),
     ] {
-        let Some(Statement::CreateStream { definition, .. }) = parse_statements(STREAM).unwrap().pop()
+        let Some(Statement::CreateStream { definition, .. }) =
+            parse_statements(STREAM).unwrap().pop()
         else {
             panic!("a stream")
         };

@@ -20,7 +20,11 @@ use weir_ingest::model::{AppendTime, EventTime};
 impl Runner {
     /// Takes rows up to each place where event time closes a window or fires a timer, so that the cut
     /// of batches shows nowhere.
-    pub(super) fn windowed_rows(&mut self, rows: &Rows, out: &mut Outputs) -> Result<(), RunnerError> {
+    pub(super) fn windowed_rows(
+        &mut self,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
         let mut rest = rows.clone();
         while !rest.is_empty() {
             let taken = self.rows_to_take(&rest);
@@ -65,8 +69,7 @@ impl Runner {
             let mut slices: BTreeMap<(usize, i64), Vec<u32>> = BTreeMap::new();
             for (position, row) in (0_u32..).zip(row_column(&batch).values()) {
                 let row = *row as usize;
-                let (start, end) =
-                    (window.start(rows.times()[row]), window.end(rows.times()[row]));
+                let (start, end) = (window.start(rows.times()[row]), window.end(rows.times()[row]));
                 if closed_before[row] >= end {
                     late.insert(row);
                 } else {
@@ -170,8 +173,10 @@ impl Runner {
             let sensors = sensors_of(closed, &batch);
             let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
             let verdicts = self.known_verdicts(closed, &batch, appended, out);
-            let receipts = Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
-            let receipt = |row: usize| receipts.of(row, self.progress.rule_watermark(), &self.progress);
+            let receipts =
+                Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
+            let receipt =
+                |row: usize| receipts.of(row, self.progress.rule_watermark(), &self.progress);
             match &mut self.judge {
                 Judge::Rows(rows) => {
                     for (row, key) in keys.iter().enumerate() {
@@ -268,7 +273,12 @@ struct Receipts<'c> {
 }
 
 impl Receipts<'_> {
-    fn of(&self, row: usize, watermark: i64, progress: &crate::stream::watermark::Progress) -> Receipt {
+    fn of(
+        &self,
+        row: usize,
+        watermark: i64,
+        progress: &crate::stream::watermark::Progress,
+    ) -> Receipt {
         let known = |time: i64| (time > NEVER).then_some(EventTime(time));
         let partitions = self.closed.evidence.iter().map(|lane| {
             let (stream, partition) = progress.partition_of(lane.lane);
