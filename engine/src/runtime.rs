@@ -5,3 +5,8 @@
 
 pub mod outputs; // what a rule gives out
 pub mod runner; // one rule over its inputs
+pub mod feed; // the input order
+pub mod definition; // a rule as the catalog keeps it
+pub mod task; // a thread for each rule
+pub mod rules; // all rules of a server
+

@@ -1,0 +1,161 @@
+//! A rule as the catalog keeps it, and where it starts.
+//!
+//! Promise: the start is a place in the input order, durable with the rule; after a restart the rule is
+//! rebuilt from exactly there.
+
+use super::feed::{Feed, FeedStart};
+use super::runner::{Runner, key_columns};
+use crate::alarms::RuleIdentity;
+use crate::sql::plan::{Relations, RulePlan, Shape, plan_rule};
+use crate::sql::{RuleStatement, SqlError, StartFrom, Statement, parse_statements};
+use crate::tables::reference::ReferenceTables;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_ingest::log::{InternalLog, Log, Partition};
+use weir_ingest::model::{AppendTime, EventTime, Offset};
+
+/// Space of the catalog that holds rules, by name.
+pub const RULES: &str = "rules";
+
+/// A stored rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRule {
+    /// Identity over versions.
+    pub uid: u64,
+    /// Grows with every replacement.
+    pub version: u32,
+    /// The statement.
+    pub text: String,
+    /// Outputs begin with inputs appended after this place.
+    pub starts_after: AppendTime,
+    /// First offset of each partition of each stream, by stream.
+    pub offsets: BTreeMap<String, Vec<Offset>>,
+    /// First offset of internal/commands.
+    pub commands: Offset,
+    /// DROP RULE was said at this place; the rule is finished there.
+    pub dropped_at: Option<AppendTime>,
+}
+
+/// A stored rule, planned.
+#[derive(Debug)]
+pub struct Planned {
+    /// The statement.
+    pub statement: RuleStatement,
+    /// The plan.
+    pub plan: Arc<RulePlan>,
+}
+
+/// What rules may read now.
+pub fn relations(log: &Log, references: &ReferenceTables) -> Relations {
+    let streams = log.streams().all().into_iter().map(|s| s.definition());
+    let tables = references.list();
+    Relations {
+        streams: streams.map(|s| (s.name().to_owned(), s)).collect(),
+        tables: tables
+            .into_iter()
+            .map(|t| (t.definition.name().to_owned(), Arc::clone(t.schema())))
+            .collect(),
+    }
+}
+
+/// Plans a statement.
+/// # Errors
+/// What is wrong with it.
+pub fn planned(statement: RuleStatement, relations: &Relations) -> Result<Planned, SqlError> {
+    let plan = Arc::new(plan_rule(&statement, relations)?);
+    Ok(Planned { statement, plan })
+}
+
+/// Parses the text of a stored rule.
+/// # Errors
+/// The text is no CREATE RULE any more.
+pub fn parse_rule(text: &str) -> Result<RuleStatement, SqlError> {
+    match parse_statements(text)?.into_iter().next() {
+        Some(Statement::CreateRule(rule)) => Ok(rule),
+        _ => Err(SqlError::new("the stored text is not a CREATE RULE")),
+    }
+}
+
+impl StoredRule {
+    /// A new rule whose start is now decided.
+    pub fn starting(log: &Log, planned: &Planned, uid: u64, default: StartFrom) -> Self {
+        let start = planned.statement.start.unwrap_or(default);
+        let commands = log.internal(InternalLog::Commands).ends().durable_end;
+        // The ends are read before the place is drawn: whatever lies between is before the place
+        // and is left out by its append time.
+        let ends: BTreeMap<String, Vec<Offset>> = planned
+            .plan
+            .streams
+            .iter()
+            .filter_map(|stream| log.streams().get(stream.name()))
+            .map(|stream| {
+                let lateness = i64::try_from(stream.definition().options().lateness.as_micros());
+                let from = |p: &Arc<Partition>| {
+                    first_offset(p, start, &planned.plan, lateness.unwrap_or(i64::MAX / 4))
+                };
+                let offsets = stream.partitions().iter().map(from).collect();
+                (stream.definition().name().to_owned(), offsets)
+            })
+            .collect();
+        let starts_after = match start {
+            StartFrom::Now => log.append_clock().draw(),
+            StartFrom::Earliest => AppendTime(i64::MIN),
+            StartFrom::Timestamp(EventTime(at)) => AppendTime(at - 1),
+        };
+        let text = planned.statement.text.clone();
+        Self { uid, version: 1, text, starts_after, offsets: ends, commands, dropped_at: None }
+    }
+
+    /// Its identity.
+    pub fn identity(&self, planned: &Planned) -> RuleIdentity {
+        RuleIdentity {
+            name: planned.statement.name.clone(),
+            uid: self.uid,
+            version: self.version,
+            severity: planned.statement.severity,
+            key_columns: key_columns(&planned.plan),
+        }
+    }
+
+    /// The rule without state, and its inputs from the start.
+    /// # Errors
+    /// A stream is gone.
+    pub fn open(&self, log: &Log, planned: &Planned) -> Result<(Runner, Feed), SqlError> {
+        let mut streams = Vec::new();
+        for definition in &planned.plan.streams {
+            let name = definition.name();
+            let (Some(stream), Some(offsets)) = (log.streams().get(name), self.offsets.get(name))
+            else {
+                return Err(SqlError::new(format!("the stream '{name}' is gone")));
+            };
+            let (definition, offsets) = (Arc::clone(definition), offsets.clone());
+            streams.push(FeedStart { stream, definition, offsets });
+        }
+        let identity = self.identity(planned);
+        let plan = Arc::clone(&planned.plan);
+        let runner = Runner::new(&planned.statement, plan, identity, self.starts_after);
+        Ok((runner, Feed::new(log, streams, self.commands)))
+    }
+}
+
+/// Where a partition must be read from so that nothing of an open window is missed.
+fn first_offset(
+    partition: &Arc<Partition>,
+    start: StartFrom,
+    plan: &RulePlan,
+    lateness_us: i64,
+) -> Offset {
+    let ends = partition.ends();
+    match (start, &plan.shape) {
+        (StartFrom::Now, Shape::PerReading) => ends.durable_end,
+        (StartFrom::Now, Shape::Windowed(aggregation)) => {
+            let Some(newest) = partition.newest_event_time() else { return ends.log_start };
+            let open_from = aggregation.window.start(newest.0.saturating_sub(lateness_us));
+            let segments = partition.segments();
+            let first = segments.iter().find(|segment| segment.max_time.0 >= open_from);
+            first.map_or(ends.durable_end, |segment| segment.base_offset)
+        }
+        (StartFrom::Earliest | StartFrom::Timestamp(_), _) => ends.log_start,
+    }
+}
