@@ -9,4 +9,3 @@ pub mod feed; // the input order
 pub mod definition; // a rule as the catalog keeps it
 pub mod task; // a thread for each rule
 pub mod rules; // all rules of a server
-

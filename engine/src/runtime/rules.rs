@@ -141,12 +141,12 @@ impl Rules {
                 Existing::Keep => Ok(format!("rule '{name}' was there already")),
                 Existing::Refuse => Err(SqlError::new(format!("there is a rule '{name}' already"))
                     .with_hint(format!("DROP RULE {name}, or choose another name"))),
-                Existing::Replace => Err(SqlError::new(format!(
-                    "not yet: replacing the running rule '{name}'"
-                ))
-                .with_hint(format!(
-                    "DROP RULE {name} closes its open alarms; then CREATE RULE {name} again"
-                ))),
+                Existing::Replace => {
+                    Err(SqlError::new(format!("not yet: replacing the running rule '{name}'"))
+                        .with_hint(format!(
+                            "DROP RULE {name} closes its open alarms; then CREATE RULE {name} again"
+                        )))
+                }
             };
         }
         let planned = planned(statement, &relations(&self.log, &self.references))?;
@@ -272,7 +272,12 @@ impl Rules {
     }
 
     /// SHELVE as a command of an admin: until there are tokens, everybody is.
-    pub fn shelve(target: crate::alarms::Target, hold: Duration, by: String, reason: String) -> Command {
+    pub fn shelve(
+        target: crate::alarms::Target,
+        hold: Duration,
+        by: String,
+        reason: String,
+    ) -> Command {
         let for_us = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX / 4);
         Command::Shelve { target, for_us, by, reason, authority: Authority::Admin }
     }
@@ -343,7 +348,8 @@ impl Rules {
         }
         let rule: StringArray = rows.iter().map(|(rule, ..)| Some(rule)).collect();
         let stream: StringArray = rows.iter().map(|(_, stream, ..)| Some(stream)).collect();
-        let partition: Int32Array = rows.iter().map(|(_, _, partition, _)| Some(*partition)).collect();
+        let partition: Int32Array =
+            rows.iter().map(|(_, _, partition, _)| Some(*partition)).collect();
         RecordBatch::try_from_iter_with_nullable([
             ("rule", Arc::new(rule) as ArrayRef, true),
             ("stream", Arc::new(stream), true),

@@ -299,9 +299,7 @@ impl Worker {
 
     fn publish(&self, safe: AppendTime) {
         let progress = self.runner.progress();
-        let known = |time: i64| {
-            (time > crate::stream::watermark::NEVER).then_some(EventTime(time))
-        };
+        let known = |time: i64| (time > crate::stream::watermark::NEVER).then_some(EventTime(time));
         let mut progressed = self.progressed.lock();
         progressed.taken = safe;
         progressed.lag_rows = self.feed.lag_rows();
