@@ -4,7 +4,9 @@ use super::answer::Deadline;
 use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::physical_plan::execute_stream;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
@@ -131,7 +133,7 @@ impl Session {
         let state = self.state();
         let plan = planner::plan(&state, statement).await?;
         read_only().verify_plan(&plan)?;
-        let plan = state.create_physical_plan(&plan).await?;
+        let plan = yielding(state.create_physical_plan(&plan).await?)?;
         execute_stream(plan, state.task_ctx())
     }
 
@@ -164,6 +166,19 @@ impl Session {
         let count = count.map_err(refused)?;
         Ok(format!("{count} {} into '{table}'", if count == 1 { "row" } else { "rows" }))
     }
+}
+
+/// `plan` with joins that give way: one batch in can be millions of rows out, and a budget of time
+/// only works where the query yields.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    let joins = |node: Arc<dyn ExecutionPlan>| match node.children().len() {
+        0 | 1 => Ok(Transformed::no(node)),
+        _ => {
+            let wrapped: Arc<dyn ExecutionPlan> = Arc::new(CooperativeExec::new(node));
+            Ok(Transformed::yes(wrapped))
+        }
+    };
+    plan.transform_up(joins).data()
 }
 
 /// What one statement led to.
