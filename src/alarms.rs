@@ -115,7 +115,10 @@ pub(crate) async fn follow(client: &Client, mut each: impl FnMut(&Value)) -> Res
 
 fn print_transition(event: &Value) {
     let style = Style::for_stdout();
-    let data = event.get("data").unwrap_or(event);
+    let Some(data) = event.get("data") else {
+        let missed = event.get("missed").and_then(Value::as_u64).unwrap_or_default();
+        return println!("{}", style.yellow(&format!("{missed} events were missed")));
+    };
     let word = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
     let subject = event.get("subject").and_then(Value::as_str).unwrap_or_default();
     let state = format!("{:<12}", word("state"));

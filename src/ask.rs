@@ -10,7 +10,7 @@ const EXAMPLE: &str = "\
 Examples:
   weir ask
   weir ask people_in_room --building 41 --floor 3 --unit j --room 4
-  weir ask unoccupied_rooms --building 41 --hold '30 seconds'
+  weir ask unoccupied_rooms --building 41 --hold 60
   weir ask --to http://127.0.0.1:9000 fire_at_site --site berlin";
 
 /// What `weir ask` takes.
@@ -67,7 +67,7 @@ fn list(text: &str) -> Result<()> {
     let questions = answer.get("questions").unwrap_or(&answer);
     for question in questions.as_array().map(Vec::as_slice).unwrap_or_default() {
         let word = |name: &str| question.get(name).and_then(Value::as_str).unwrap_or_default();
-        println!("{}  {}", style.cyan(&format!("{:<18}", word("name"))), word("description"));
+        println!("{}  {}", style.cyan(&format!("{:<18}", word("name"))), word("question"));
         for parameter in question.get("parameters").and_then(Value::as_array).into_iter().flatten()
         {
             println!("{:20}{}", "", style.dim(&describe(parameter)));

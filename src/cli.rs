@@ -1,6 +1,6 @@
 //! The command line: what can be written, what it means, and how it ends.
 
-use crate::{alarms, ask, client, deliveries, log, publish, query, run, series};
+use crate::{alarms, ask, client, deliveries, demo, log, publish, query, run, series, serve};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::future::Future;
@@ -44,6 +44,10 @@ impl To {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A simulated building: incidents, alarms as they happen, then questions and their answers
+    Demo(demo::Arguments),
+    /// Run a server
+    Serve(serve::Arguments),
     /// Run statements from files: streams, rules, subscriptions, tables
     Run(run::Arguments),
     /// Send readings, one JSON object a line
@@ -68,6 +72,8 @@ enum Command {
 pub fn run(arguments: Arguments) -> Result<()> {
     install_crypto();
     match arguments.command {
+        Command::Demo(arguments) => wait(demo::run(arguments)),
+        Command::Serve(arguments) => wait(serve::run(arguments)),
         Command::Run(arguments) => wait(run::run(arguments)),
         Command::Publish(arguments) => wait(publish::run(arguments)),
         Command::Query(arguments) => wait(query::run(arguments)),

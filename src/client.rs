@@ -93,6 +93,13 @@ impl Client {
         self.send(self.http.get(url).header("accept", accept)).await
     }
 
+    /// Posts to a path, without a body.
+    /// # Errors
+    /// As [`Self::sql`].
+    pub async fn post(&self, path: &str) -> Result<Response> {
+        self.send(self.request(Method::POST, path)).await
+    }
+
     /// Posts NDJSON readings; answers with status and body whatever the status is.
     /// # Errors
     /// The connection's.

@@ -1,10 +1,16 @@
 //! `weir deliveries`: what was delivered, and sending a dead letter again.
 
 use crate::cli::To;
+use crate::executor::Executor;
 use crate::output;
-use crate::series::{quoted, say};
 use anyhow::Result;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::post};
 use clap::Subcommand;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What `weir deliveries` takes.
 #[derive(Debug, clap::Args)]
@@ -33,12 +39,37 @@ enum Action {
 pub async fn run(arguments: Arguments) -> Result<()> {
     let client = arguments.to.client()?;
     match &arguments.action {
-        Some(Action::Redeliver { id }) => say(&client, &format!("REDELIVER {}", quoted(id))).await,
+        Some(Action::Redeliver { id }) => {
+            let response = client.post(&format!("/v1/deliveries/{id}/redeliver")).await?;
+            let answer: Value = serde_json::from_str(&response.text().await?)?;
+            for name in answer["subscriptions"].as_array().into_iter().flatten() {
+                println!("sent again to {}", name.as_str().unwrap_or_default());
+            }
+            Ok(())
+        }
         None => {
             let sql =
                 format!("SELECT * FROM deliveries ORDER BY time DESC LIMIT {}", arguments.last);
             println!("{}", output::table(&client.sql(&sql).await?)?);
             Ok(())
+        }
+    }
+}
+
+/// `POST /v1/deliveries/{id}/redeliver`.
+pub(crate) fn router(executor: Arc<Executor>) -> Router {
+    Router::new().route("/v1/deliveries/{id}/redeliver", post(redeliver)).with_state(executor)
+}
+
+async fn redeliver(State(executor): State<Arc<Executor>>, Path(id): Path<String>) -> Response {
+    match executor.deliverer().redeliver(&id).await {
+        Ok(subscriptions) => Json(json!({ "subscriptions": subscriptions })).into_response(),
+        Err(error) => {
+            let body = json!({ "error": {
+                "message": error.to_string(),
+                "hint": "ids stand in the tables deliveries and alarm_history",
+            } });
+            (StatusCode::NOT_FOUND, Json(body)).into_response()
         }
     }
 }

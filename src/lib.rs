@@ -8,8 +8,12 @@ pub mod config; // weir.toml
 pub mod client; // talks to a server
 pub mod duration; // "90s" and "1h" on the command line
 pub mod output; // tables and colours
+pub mod executor; // statements that change something
+pub mod server; // the rooms wired together
 pub mod statements; // one file, many statements
 
+pub mod serve;
+pub mod demo;
 pub mod alarms;
 pub mod ask;
 pub mod deliveries;

@@ -1,8 +1,13 @@
 //! `weir log`: looks into a data directory that no server has open.
 
-use anyhow::{Result, bail};
+use crate::output::{Style, thousands};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weir_ingest::io::{RealClock, RealDisk};
+use weir_ingest::log::{InternalLog, Log, LogConfig, Partition, PartitionState};
+use weir_ingest::model::EventTime;
 
 /// What `weir log` takes.
 #[derive(Debug, clap::Args)]
@@ -13,7 +18,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Streams, partitions and segments, with their offsets and times
+    /// Streams, partitions and segments, with their offsets and times; recovers what a kill left
     Inspect {
         /// The data directory
         directory: PathBuf,
@@ -25,8 +30,66 @@ enum Action {
 /// The directory cannot be read, or a server has it open.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Action::Inspect { directory } = &arguments.action;
-    if !directory.join("catalog.redb").exists() {
-        bail!("{} is no data directory of weir", directory.display());
+    let log = open(directory)?;
+    let style = Style::for_stdout();
+    for stream in log.streams().all() {
+        let definition = stream.definition();
+        println!(
+            "{}  {}  {} series",
+            style.bold(definition.name()),
+            style.dim(definition.template().as_str()),
+            thousands(stream.series().len() as u64)
+        );
+        for partition in stream.partitions() {
+            inspect(partition, &format!("partition {}", partition.id()), style);
+        }
     }
+    println!("{}", style.bold("internal"));
+    for which in InternalLog::ALL {
+        inspect(log.internal(which), which.name(), style);
+    }
+    log.stop();
     Ok(())
+}
+
+/// Opens a directory that has been used before, without running anything in it.
+pub(crate) fn open(directory: &Path) -> Result<Arc<Log>> {
+    if !directory.join("catalog.redb").exists() {
+        bail!("{} is no data directory of weir: it has no catalog.redb", directory.display());
+    }
+    Log::open_manual(Arc::new(RealDisk), Arc::new(RealClock::new()), LogConfig::new(directory))
+        .with_context(|| format!("{} cannot be opened", directory.display()))
+}
+
+fn inspect(partition: &Arc<Partition>, name: &str, style: Style) {
+    let ends = partition.ends();
+    let state = match partition.state() {
+        PartitionState::Ready => style.green("ready"),
+        PartitionState::ReadOnlyFull => style.yellow("read only, the disk is full"),
+        PartitionState::Failed(why) => style.red(&format!("failed: {why}")),
+        PartitionState::Corrupt(why) => style.red(&format!("corrupt: {why}")),
+    };
+    let (from, to) = (thousands(ends.log_start.0), thousands(ends.durable_end.0));
+    println!("  {name:<14} {state}  rows {from} to {to}");
+    for segment in partition.segments() {
+        let rows = segment.end_offset.0 - segment.base_offset.0;
+        let times = if segment.min_time <= segment.max_time {
+            format!("{} .. {}", shown(segment.min_time), shown(segment.max_time))
+        } else {
+            "no rows".to_owned()
+        };
+        println!(
+            "    {:020}  {:>12} rows  {:>14} bytes  {}  {times}",
+            segment.base_offset.0,
+            thousands(rows),
+            thousands(segment.bytes),
+            if segment.sealed { "sealed" } else { "open  " },
+        );
+    }
+}
+
+fn shown(time: EventTime) -> String {
+    chrono::DateTime::from_timestamp_micros(time.0)
+        .map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string())
+        .unwrap_or_else(|| time.0.to_string())
 }

@@ -46,7 +46,11 @@ struct Batch {
 struct Answer {
     accepted: u64,
     duplicates: u64,
+    /// The first of them.
     refused: Vec<RefusedRow>,
+    refused_total: u64,
+    /// Rows that a partition did not confirm, by position; only where some did not.
+    unconfirmed: Option<Vec<usize>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,36 +149,77 @@ fn next_batch(lines: &mut dyn BufRead, number: &mut u64, rows: usize) -> std::io
     Ok(batch)
 }
 
-async fn send(client: &Client, batch: Batch, summary: &mut Summary) -> Result<()> {
-    let body = Bytes::from(batch.body);
-    for _ in 0..RETRIES_MAX {
+/// Sends until every row is confirmed or refused; what a partition did not confirm is sent again.
+async fn send(client: &Client, mut batch: Batch, summary: &mut Summary) -> Result<()> {
+    let mut asked_to_wait = 0;
+    while !batch.lines.is_empty() {
+        let body = Bytes::from(std::mem::take(&mut batch.body));
         let response = client.post_readings(body.clone()).await?;
-        if let Some(wait) = retry_after(&response) {
-            summary.waits += 1;
-            tokio::time::sleep(wait.max(Duration::from_millis(50))).await;
-            continue;
-        }
-        let status = response.status();
+        let (status, wait) = (response.status(), retry_after(&response));
         let text = response.text().await.context("the server's answer broke off")?;
         let answer: Option<Answer> = serde_json::from_str(&text).ok();
-        return match answer {
-            Some(answer) if status.is_success() || !answer.refused.is_empty() => {
+        match (answer, wait) {
+            (Some(mut answer), Some(wait)) if answer.unconfirmed.is_some() => {
+                let again = answer.unconfirmed.take().unwrap_or_default();
                 add(summary, &batch.lines, answer);
-                Ok(())
+                batch = batch.only(&body, &again);
+                pause(summary, &mut asked_to_wait, wait, &batch.lines).await?;
+            }
+            (_, Some(wait)) => {
+                batch.body = body.into();
+                pause(summary, &mut asked_to_wait, wait, &batch.lines).await?;
+            }
+            (Some(answer), None)
+                if answer.unconfirmed.is_none()
+                    && (status.is_success() || answer.refused_total > 0) =>
+            {
+                add(summary, &batch.lines, answer);
+                return Ok(());
             }
             _ => bail!("lines {}: {}", range(&batch.lines), said(status, &text)),
-        };
+        }
     }
-    bail!(
-        "the server asked to wait {RETRIES_MAX} times for lines {}; send them again later",
-        range(&batch.lines)
-    )
+    Ok(())
+}
+
+/// Waits as asked, but not for ever.
+async fn pause(
+    summary: &mut Summary,
+    asked: &mut u32,
+    wait: Duration,
+    lines: &[u64],
+) -> Result<()> {
+    *asked += 1;
+    summary.waits += 1;
+    if *asked > RETRIES_MAX {
+        bail!(
+            "the server asked to wait {RETRIES_MAX} times for lines {}; send them again later",
+            range(lines)
+        );
+    }
+    tokio::time::sleep(wait.max(Duration::from_millis(50))).await;
+    Ok(())
+}
+
+impl Batch {
+    /// The rows at these positions of `body`, which was this batch's.
+    fn only(&self, body: &[u8], positions: &[usize]) -> Self {
+        let rows: Vec<&[u8]> = body.split_inclusive(|byte| *byte == b'\n').collect();
+        let mut kept = Self::default();
+        for position in positions {
+            if let (Some(row), Some(line)) = (rows.get(*position), self.lines.get(*position)) {
+                kept.body.extend_from_slice(row);
+                kept.lines.push(*line);
+            }
+        }
+        kept
+    }
 }
 
 fn add(summary: &mut Summary, lines: &[u64], answer: Answer) {
     summary.accepted += answer.accepted;
     summary.duplicates += answer.duplicates;
-    summary.refused += answer.refused.len() as u64;
+    summary.refused += answer.refused_total.max(answer.refused.len() as u64);
     for row in answer.refused {
         if summary.shown.len() < REFUSED_SHOWN_MAX {
             let line = lines.get(row.index).copied().unwrap_or_default();
@@ -241,5 +286,12 @@ mod tests {
         let second = next_batch(&mut file, &mut number, 2).expect("memory");
         assert_eq!((second.lines, second.body.as_slice()), (vec![5], &b"{\"a\":3}\n"[..]));
         assert!(next_batch(&mut file, &mut number, 2).expect("memory").lines.is_empty());
+    }
+
+    #[test]
+    fn rows_that_were_not_confirmed_are_sent_again_alone() {
+        let batch = Batch { body: Vec::new(), lines: vec![3, 5, 8] };
+        let again = batch.only(b"a\nb\nc\n", &[0, 2]);
+        assert_eq!((again.body.as_slice(), again.lines), (&b"a\nc\n"[..], vec![3, 8]));
     }
 }

@@ -3,10 +3,16 @@
 use crate::cli::To;
 use crate::client::media;
 use crate::output;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use futures::StreamExt;
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weir_engine::tables::latest::LatestTables;
+use weir_engine::tables::reference::ReferenceTables;
+use weir_queries::catalog::{NoSystem, Sources};
+use weir_queries::session::{Parameters, QueryLimits, ReadOnly, Session};
 
 /// What `weir query` takes.
 #[derive(Debug, clap::Args)]
@@ -16,6 +22,9 @@ pub struct Arguments {
     /// How the answer is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Ask a data directory that no server has open, instead of a server
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     to: To,
 }
@@ -50,6 +59,9 @@ impl Format {
 /// # Errors
 /// The server's sentence.
 pub async fn run(arguments: Arguments) -> Result<()> {
+    if let Some(directory) = &arguments.data {
+        return offline(directory, &arguments).await;
+    }
     let client = arguments.to.client()?;
     if arguments.format == Format::Table {
         println!("{}", output::table(&client.sql(&arguments.sql).await?)?);
@@ -68,4 +80,24 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
+}
+
+/// Asks a directory; only as a table, which is for people.
+async fn offline(directory: &Path, arguments: &Arguments) -> Result<()> {
+    if arguments.format != Format::Table {
+        bail!("--data answers as a table only, not yet in other formats; leave --format out");
+    }
+    let log = crate::log::open(directory)?;
+    let sources = Sources {
+        log: Arc::clone(&log),
+        latest: Arc::new(LatestTables::new(Arc::clone(&log))),
+        references: Arc::new(ReferenceTables::open(Arc::clone(&log))?),
+        system: Arc::new(NoSystem),
+    };
+    let limits = QueryLimits::default();
+    let rows_max = limits.rows_max;
+    let session = Session::new(sources, Arc::new(ReadOnly), limits)?;
+    let answer = session.query(&arguments.sql, &Parameters::none()).await?;
+    println!("{}", output::table(&answer.collect(rows_max).await?)?);
+    tokio::task::spawn_blocking(move || log.stop()).await.context("the log did not close")
 }

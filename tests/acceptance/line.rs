@@ -3,14 +3,10 @@
 use crate::harness::Server;
 use std::time::Duration;
 
-const FREEZERS: &str = "
-CREATE STREAM freezers (temperature DOUBLE UNIT '°C') TOPIC '/shop/{shop}/freezer/{freezer}';
-CREATE RULE too_warm SEVERITY high KEY (shop, freezer)
-  RAISE WHEN temperature > -15
-  CLEAR WHEN temperature < -17
-AS SELECT shop, freezer, temperature FROM freezers;";
+pub(crate) const FREEZERS: &str = "
+CREATE STREAM freezers (temperature DOUBLE UNIT '°C') TOPIC '/shop/{shop}/freezer/{freezer}';";
 
-fn reading(freezer: u32, time: u64, temperature: f64) -> String {
+pub(crate) fn reading(freezer: u32, time: u64, temperature: f64) -> String {
     format!(
         "{{\"topic\":\"/shop/1/freezer/{freezer}\",\"time\":{time},\"temperature\":{temperature}}}\n"
     )
@@ -47,18 +43,6 @@ fn a_refused_row_is_named_with_its_line_and_the_others_are_kept() {
     assert!(text.contains("line 3: not valid JSON"), "{text}");
     assert_eq!(server.query("SELECT * FROM freezers").len(), 2);
     server.wait_for_rows("SELECT * FROM dead_letters", 1, Duration::from_secs(10));
-}
-
-#[test]
-fn an_alarm_is_raised_and_cleared_by_readings() {
-    let server = Server::start();
-    server.define(FREEZERS);
-    server.publish(&(reading(7, 1_700_000_000, -18.5) + &reading(8, 1_700_000_001, -11.0)));
-    let within = Duration::from_secs(20);
-    let raised = server.wait_for_rows("SELECT * FROM alarms", 1, within);
-    assert_eq!(raised[0]["rule"], "too_warm");
-    server.publish(&reading(8, 1_700_000_010, -18.0));
-    server.wait_for_rows("SELECT * FROM alarm_history", 2, within);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn assert_none_late(server: &Server) {
 
 /// (key, state, event time in seconds) of a rule's transitions, in order, once `count` are there.
 fn transitions(server: &Server, key: &str, count: usize) -> Vec<(String, String, i64)> {
-    let sql = "SELECT * FROM alarm_history ORDER BY \"offset\"";
+    let sql = "SELECT * FROM alarm_history ORDER BY append_time, rule_uid, ordinal";
     server.wait_for_rows(sql, count, Duration::from_secs(120));
     // One more look after a while: nothing may be raised beyond what is expected.
     std::thread::sleep(Duration::from_millis(500));
@@ -71,9 +71,9 @@ fn transitions(server: &Server, key: &str, count: usize) -> Vec<(String, String,
             };
             let part = |name: &str| keys[name].as_str().unwrap_or_default().to_owned();
             let key = key.split(',').map(part).collect::<Vec<_>>().join("/");
-            let time = row["event_time"].as_str().or(row["time"].as_str()).expect("a time");
+            let time = row["time"].as_str().expect("a time");
             let time = time.parse::<chrono::DateTime<chrono::Utc>>().expect("RFC 3339").timestamp();
-            (key, row["kind"].as_str().or(row["state"].as_str()).expect("a word").to_owned(), time)
+            (key, row["kind"].as_str().expect("a word").to_owned(), time)
         })
         .collect()
 }

@@ -1,0 +1,115 @@
+//! End to end over HTTP: readings confirmed durable a second, reading to webhook, peak memory.
+//!
+//! Promise: everything is compared within one run, the disk and a server that stores nothing
+//! included; the last lines are `figure NAME VALUE UNIT`. Run by `cargo bench --bench end_to_end`.
+
+#![allow(clippy::disallowed_methods, reason = "measures the machine's own time and disk")]
+
+mod disk;
+mod load;
+mod webhook;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const CONNECTIONS: usize = 8;
+const MEASURED: Duration = Duration::from_secs(5);
+const WARM_UP: Duration = Duration::from_secs(1);
+
+const DEFINE: &str = "CREATE STREAM climate (temperature DOUBLE, humidity DOUBLE, co2 DOUBLE)
+  TOPIC '/org/{org}/building/{building}/floor/{floor}/room/{room}/climate'
+  WITH (future = 'stamp', lateness = '1 minute')";
+
+/// The server under load, in a directory of its own.
+struct Server {
+    child: Child,
+    address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let configuration = directory.path().join("weir.toml");
+        std::fs::write(&configuration, "[engine]\nwebhook_allow = [\"127.0.0.0/8\"]\n")
+            .expect("the directory is writable");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["serve", "--http", "127.0.0.1:0", "--data"])
+            .arg(directory.path().join("data"))
+            .arg("--config")
+            .arg(configuration)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("it names its address");
+        let address = line.split("http://").nth(1).expect("an address").trim().to_owned();
+        Self { child, address, directory }
+    }
+
+    fn sql(&self, text: &str) {
+        let answer =
+            load::Connection::open(&self.address).post("/v1/sql", "text/plain", text.as_bytes());
+        assert_eq!(answer, 200, "{text}");
+    }
+
+    /// Peak of the resident memory so far.
+    fn peak_memory_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: f64 =
+            line.and_then(|text| text.trim().split(' ').next()?.parse().ok()).unwrap_or_default();
+        kib / 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn main() {
+    weir::cli::install_crypto();
+    let server = Server::start();
+    server.sql(DEFINE);
+    let disk = disk::measure(server.directory.path());
+    println!("fdatasync of 4 KiB appended: {disk}");
+    let mut figures: Vec<(String, f64, &str)> = Vec::new();
+    let empty = load::requests_per_s(&server.address, load::Ask::Health);
+    println!("the same server answering 200 without storing: {empty:.0} requests/s");
+    for rows in [1, 100, 1000] {
+        let measured = load::rows_per_s(&server.address, rows);
+        println!(
+            "requests of {rows:>4} rows, {CONNECTIONS} connections: {:>9.0} rows/s; {}",
+            measured.rows_per_s, measured.latency
+        );
+        figures.push((format!("http_rows_per_s_{rows}"), measured.rows_per_s, "rows/s"));
+    }
+    let webhook = webhook::measure(&server);
+    println!("reading to webhook, a per-reading rule, 100 readings/s: {}", webhook.latency);
+    figures.push(("reading_to_webhook_p50_ms".to_owned(), webhook.p50_ms, "ms"));
+    figures.push(("reading_to_webhook_p99_ms".to_owned(), webhook.p99_ms, "ms"));
+    figures.push(("peak_memory_mib".to_owned(), server.peak_memory_mib(), "MiB"));
+    let single = figures[0].1;
+    println!(
+        "floor of single rows: {:.0} of {:.0} rows/s",
+        single,
+        (empty / 2.0).min(4.0 * disk.syncs_per_s)
+    );
+    println!(
+        "floor of the webhook: p50 {:.1} of {:.1} ms, p99 {:.1} of {:.1} ms",
+        webhook.p50_ms,
+        3.0 + 2.0 * disk.p50_ms,
+        webhook.p99_ms,
+        20.0 + 3.0 * disk.p99_ms
+    );
+    for (name, value, unit) in figures {
+        println!("figure {name} {value:.3} {unit}");
+    }
+}

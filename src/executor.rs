@@ -1,0 +1,194 @@
+//! Statements that change something, each handed to the room it belongs to.
+//!
+//! Promise: a statement is answered after it is durable; a refused one changed nothing.
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_engine::alarms::StaleAlarms;
+use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
+use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
+use weir_engine::tables::reference::ReferenceTables;
+use weir_ingest::log::{Log, StreamChangeError};
+use weir_ingest::model::StreamDefinition;
+use weir_queries::catalog::{NoSystem, SystemSource};
+use weir_queries::session::{StatementOutcome, Statements};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    log: Arc<Log>,
+    references: Arc<ReferenceTables>,
+    deliverer: Arc<Deliverer>,
+}
+
+impl Executor {
+    /// Starts what runs over the log.
+    pub(crate) fn new(
+        log: Arc<Log>,
+        references: Arc<ReferenceTables>,
+        deliverer: Arc<Deliverer>,
+    ) -> Arc<Self> {
+        Arc::new(Self { log, references, deliverer })
+    }
+
+    /// All subscriptions.
+    pub(crate) fn deliverer(&self) -> &Arc<Deliverer> {
+        &self.deliverer
+    }
+
+    /// Stops delivery and rules.
+    pub(crate) async fn stop(&self) {
+        self.deliverer.stop().await;
+    }
+
+    fn create_stream(
+        &self,
+        definition: StreamDefinition,
+        existing: Existing,
+    ) -> Result<String, SqlError> {
+        let name = definition.name().to_owned();
+        if self.references.get(&name).is_some() {
+            return Err(SqlError::new(format!("there is a table '{name}' already"))
+                .with_hint("choose another name"));
+        }
+        match (self.log.create_stream(definition), existing) {
+            (Ok(_), _) => Ok(format!("stream '{name}' is there")),
+            (Err(StreamChangeError::Exists(_)), Existing::Keep) => {
+                Ok(format!("stream '{name}' was there already"))
+            }
+            (Err(error), _) => Err(refused(&error)),
+        }
+    }
+
+    fn drop_stream(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
+        match (self.log.drop_stream(name), missing) {
+            (Ok(()), _) => Ok(format!("stream '{name}' is gone")),
+            (Err(StreamChangeError::Unknown(_)), Missing::Ignore) => {
+                Ok(format!("there was no stream '{name}'"))
+            }
+            (Err(error), _) => Err(refused(&error)),
+        }
+    }
+
+    async fn create_subscription(
+        &self,
+        statement: SubscriptionStatement,
+    ) -> Result<String, SqlError> {
+        let created = self
+            .deliverer
+            .create(statement, BTreeMap::new())
+            .await
+            .map_err(|error| refused(&error))?;
+        let (name, state) = (created.name, created.state.as_str());
+        Ok(match created.secret {
+            Some(secret) => {
+                format!("subscription '{name}' is {state}; its bodies are signed with {secret}")
+            }
+            None => format!("subscription '{name}' was there already"),
+        })
+    }
+}
+
+fn refused(error: &dyn std::error::Error) -> SqlError {
+    SqlError::new(error.to_string())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SqlError> + Send + 'static,
+) -> Result<T, SqlError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(SqlError::new(format!("the statement ended badly: {error}"))))
+}
+
+#[async_trait]
+impl Statements for Executor {
+    async fn execute(&self, statement: Statement) -> Result<StatementOutcome, SqlError> {
+        let message = match statement {
+            Statement::CreateSubscription(statement) => self.create_subscription(statement).await?,
+            Statement::DropSubscription { name, missing } => {
+                self.drop_subscription(&name, missing).await?
+            }
+            other => {
+                let this = self.clone();
+                blocking(move || this.change(other)).await?
+            }
+        };
+        Ok(StatementOutcome { message, rows: None })
+    }
+}
+
+impl Executor {
+    async fn drop_subscription(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
+        match (self.deliverer.remove(name).await, missing) {
+            (Ok(()), _) => Ok(format!("subscription '{name}' is gone")),
+            (Err(SubscriptionError::Unknown(_)), Missing::Ignore) => {
+                Ok(format!("there was no subscription '{name}'"))
+            }
+            (Err(error), _) => Err(refused(&error)),
+        }
+    }
+
+    /// What waits for the disk.
+    fn change(&self, statement: Statement) -> Result<String, SqlError> {
+        match statement {
+            Statement::CreateStream { definition, existing } => {
+                self.create_stream(definition, existing)
+            }
+            Statement::AlterStreamAddColumn { stream, column } => {
+                let name = column.name.clone();
+                self.log.add_column(&stream, column).map_err(|error| refused(&error))?;
+                Ok(format!("stream '{stream}' has a column '{name}'"))
+            }
+            Statement::DropStream { name, missing } => self.drop_stream(&name, missing),
+            Statement::FlushStream { name } => self.flush(&name),
+            Statement::DropTable { name, missing } => {
+                self.references.drop_table(&name, missing).map_err(|error| refused(&error))?;
+                Ok(format!("table '{name}' is gone"))
+            }
+            _ => Err(SqlError::new("this statement cannot be run here")),
+        }
+    }
+
+    fn flush(&self, name: &str) -> Result<String, SqlError> {
+        let unknown = || refused(&StreamChangeError::Unknown(name.to_owned()));
+        let stream = self.log.streams().get(name).ok_or_else(unknown)?;
+        stream.flush().map_err(|error| refused(&error))?;
+        Ok(format!("stream '{name}' is flushed: its open windows are closed"))
+    }
+}
+
+impl SystemSource for Executor {
+    fn stale_alarms(&self) -> Vec<(String, StaleAlarms)> {
+        NoSystem.stale_alarms()
+    }
+
+    fn rules(&self) -> RecordBatch {
+        NoSystem.rules()
+    }
+
+    fn watermarks(&self) -> RecordBatch {
+        NoSystem.watermarks()
+    }
+
+    fn subscriptions(&self) -> RecordBatch {
+        let all = self.deliverer.list();
+        let text = |of: &dyn Fn(&SubscriptionStatus) -> Option<String>| -> ArrayRef {
+            Arc::new(all.iter().map(of).collect::<StringArray>())
+        };
+        let lags: ArrayRef = Arc::new(all.iter().map(|s| Some(s.lag)).collect::<UInt64Array>());
+        let columns = [
+            ("subscription", text(&|s| Some(s.name.clone()))),
+            ("state", text(&|s| Some(s.state.as_str().to_owned()))),
+            ("lag_rows", lags),
+            ("target", text(&|s| Some(s.target.clone()))),
+            ("on", text(&|s| s.on.clone())),
+            ("filter", text(&|s| s.filter.clone())),
+            ("condition", text(&|s| s.condition.clone())),
+            ("last_outcome", text(&|s| s.last_outcome.clone())),
+        ];
+        let nullable = columns.map(|(name, column)| (name, column, true));
+        RecordBatch::try_from_iter_with_nullable(nullable).expect("columns of one length")
+    }
+}

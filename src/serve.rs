@@ -1,0 +1,74 @@
+//! `weir serve`: the server, until Ctrl-C or SIGTERM.
+
+use crate::config::Config;
+use crate::output::Style;
+use crate::server::Server;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+use weir_ingest::io::RealClock;
+
+/// What `weir serve` takes.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration
+    #[arg(long, value_name = "weir.toml")]
+    config: Option<PathBuf>,
+    /// The data directory; created where there is none
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where HTTP listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+}
+
+/// Serves until told to stop.
+/// # Errors
+/// The configuration, the data directory or the port cannot be used.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    log_to_stderr();
+    let mut config = Config::load(arguments.config.as_deref())?;
+    if let Some(data) = arguments.data {
+        config.data = data;
+    }
+    if let Some(http) = arguments.http {
+        config.http = http;
+    }
+    config.check()?;
+    for line in config.lines() {
+        tracing::info!(target: "weir::config", "{line}");
+    }
+    let server = Server::start(config, Arc::new(RealClock::new())).await?;
+    let style = Style::for_stdout();
+    println!("weir listens on {}", style.cyan(&format!("http://{}", server.address())));
+    std::io::stdout().flush()?;
+    until_told_to_stop().await?;
+    tracing::info!("stopping");
+    server.stop().await
+}
+
+async fn until_told_to_stop() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
+    tokio::select! {
+        told = tokio::signal::ctrl_c() => told.context("signals cannot be heard"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Events with fields on standard error; RUST_LOG chooses which.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let plain = Style::for_stderr() == Style::plain();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(!plain)
+        .try_init();
+    if let Err(error) = started {
+        eprintln!("events are logged elsewhere: {error}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The rooms wired together: log, doors, rules, delivery, questions, one listener.
+//!
+//! Promise: the same for `weir serve`, `weir demo` and the tests; only configuration and clock
+//! differ. What is started here is stopped by [`Server::stop`], in the opposite order.
+
+use crate::config::Config;
+use crate::executor::Executor;
+use anyhow::{Context, Result};
+use axum::Router;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
+use weir_engine::tables::latest::LatestTables;
+use weir_engine::tables::reference::ReferenceTables;
+use weir_ingest::doors::{self, IngestBudget, Metrics};
+use weir_ingest::io::{Clock, RealDisk};
+use weir_ingest::log::{Log, LogConfig};
+use weir_queries::catalog::Sources;
+use weir_queries::http::Services;
+use weir_queries::session::{QueryLimits, Session};
+
+/// How often the latest values are read on while nobody asks, so that the first question after a
+/// busy hour does not read all of it.
+const LATEST_EVERY: Duration = Duration::from_secs(1);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    log: Arc<Log>,
+    executor: Arc<Executor>,
+    live: Arc<LiveHub>,
+    latest: JoinHandle<()>,
+    serving: JoinHandle<()>,
+    shutdown: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Opens the data directory, recovers it, starts what runs and listens.
+    /// # Errors
+    /// The directory is in use or cannot be read, or the address cannot be listened on.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        config.check()?;
+        let listener = doors::listen(config.http).await?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let log = open_log(&config, clock).await?;
+        let references = Arc::new(ReferenceTables::open(Arc::clone(&log))?);
+        let deliverer = Deliverer::start(Arc::clone(&log), delivery(&config)?)?;
+        let executor = Executor::new(Arc::clone(&log), Arc::clone(&references), deliverer);
+        let latest = Arc::new(LatestTables::new(Arc::clone(&log)));
+        let live = LiveHub::start(Arc::clone(&log));
+        let session = Session::new(
+            Sources {
+                log: Arc::clone(&log),
+                latest: Arc::clone(&latest),
+                references,
+                system: Arc::clone(&executor) as _,
+            },
+            Arc::clone(&executor) as _,
+            limits(&config),
+        )?;
+        let services = Services { session: Arc::new(session), live: Arc::clone(&live) };
+        let router = routes(&config, &log, services, &executor);
+        let (shutdown, told) = oneshot::channel::<()>();
+        let limits = config.ingest.limits;
+        let serving = tokio::spawn(async move {
+            let end = async {
+                if told.await.is_err() {
+                    tracing::debug!("the server was dropped without a stop");
+                }
+            };
+            if let Err(error) = doors::serve(listener, router, &limits, end).await {
+                tracing::error!(%error, "the listener ended");
+            }
+        });
+        let latest = tokio::spawn(read_latest(latest));
+        Ok(Self { address, log, executor, live, latest, serving, shutdown })
+    }
+
+    /// Where HTTP listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The log under it.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Closes the doors, lets what is under way finish, marks the stop as clean.
+    /// # Errors
+    /// A part ended badly; the others are stopped all the same.
+    pub async fn stop(self) -> Result<()> {
+        let Self { log, executor, live, latest, serving, shutdown, .. } = self;
+        live.stop();
+        if shutdown.send(()).is_err() {
+            tracing::debug!("the listener ended before");
+        }
+        let served = serving.await;
+        latest.abort();
+        executor.stop().await;
+        tokio::task::spawn_blocking(move || log.stop()).await.context("the log did not stop")?;
+        served.context("the listener ended badly")
+    }
+}
+
+async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
+    let log_config = LogConfig {
+        limits: config.ingest.limits.clone(),
+        segment_bytes_max: config.ingest.segment_bytes_max,
+        segment_age_max: config.segment_age_max(),
+        linger: Duration::from_micros(config.ingest.linger_us),
+        ..LogConfig::new(&config.data)
+    };
+    let directory = config.data.display().to_string();
+    tokio::task::spawn_blocking(move || Log::open(Arc::new(RealDisk), clock, log_config))
+        .await
+        .context("opening the log ended badly")?
+        .with_context(|| format!("the data directory {directory} cannot be opened"))
+}
+
+fn delivery(config: &Config) -> Result<DeliverConfig> {
+    let allow: Result<Vec<Allow>, _> =
+        config.engine.webhook_allow.iter().map(|text| text.parse()).collect();
+    let allow = allow.context("engine.webhook_allow")?;
+    Ok(DeliverConfig { allow, ..DeliverConfig::default() })
+}
+
+fn limits(config: &Config) -> QueryLimits {
+    let queries = &config.queries;
+    QueryLimits {
+        memory_bytes_max: queries.memory_bytes_max,
+        seconds_max: queries.seconds_max,
+        rows_max: queries.rows_max,
+        concurrent_max: queries.concurrent_max,
+    }
+}
+
+fn routes(config: &Config, log: &Arc<Log>, services: Services, executor: &Arc<Executor>) -> Router {
+    let limits = config.ingest.limits.clone();
+    let budget = IngestBudget::new(limits.ingest_bytes_max);
+    doors::router(Arc::clone(log), budget, limits, Metrics::new())
+        .merge(weir_queries::http::router(services))
+        .merge(crate::deliveries::router(Arc::clone(executor)))
+}
+
+async fn read_latest(latest: Arc<LatestTables>) {
+    loop {
+        tokio::time::sleep(LATEST_EVERY).await;
+        let tables = Arc::clone(&latest);
+        match tokio::task::spawn_blocking(move || tables.catch_up()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "latest values cannot be read on"),
+            Err(error) => return tracing::error!(%error, "latest values ended badly"),
+        }
+    }
+}
