@@ -6,13 +6,14 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_engine::alarms::StaleAlarms;
+use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
+use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::log::{Log, StreamChangeError};
 use weir_ingest::model::StreamDefinition;
-use weir_queries::catalog::{NoSystem, SystemSource};
+use weir_queries::catalog::SystemSource;
 use weir_queries::session::{StatementOutcome, Statements};
 
 /// See the module.
@@ -20,6 +21,7 @@ use weir_queries::session::{StatementOutcome, Statements};
 pub struct Executor {
     log: Arc<Log>,
     references: Arc<ReferenceTables>,
+    rules: Arc<Rules>,
     deliverer: Arc<Deliverer>,
 }
 
@@ -28,9 +30,10 @@ impl Executor {
     pub(crate) fn new(
         log: Arc<Log>,
         references: Arc<ReferenceTables>,
+        rules: Arc<Rules>,
         deliverer: Arc<Deliverer>,
     ) -> Arc<Self> {
-        Arc::new(Self { log, references, deliverer })
+        Arc::new(Self { log, references, rules, deliverer })
     }
 
     /// All subscriptions.
@@ -40,6 +43,10 @@ impl Executor {
 
     /// Stops delivery and rules.
     pub(crate) async fn stop(&self) {
+        let rules = Arc::clone(&self.rules);
+        if let Err(error) = tokio::task::spawn_blocking(move || rules.stop()).await {
+            tracing::error!(%error, "the rules ended badly");
+        }
         self.deliverer.stop().await;
     }
 
@@ -62,7 +69,19 @@ impl Executor {
         }
     }
 
+    /// What a rule reads stays.
+    fn check_unread(&self, what: &str, name: &str) -> Result<(), SqlError> {
+        let readers = self.rules.readers_of(name);
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let readers = readers.join(", ");
+        Err(SqlError::new(format!("the {what} '{name}' is read by: {readers}"))
+            .with_hint("DROP RULE first, then drop this"))
+    }
+
     fn drop_stream(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
+        self.check_unread("stream", name)?;
         match (self.log.drop_stream(name), missing) {
             (Ok(()), _) => Ok(format!("stream '{name}' is gone")),
             (Err(StreamChangeError::Unknown(_)), Missing::Ignore) => {
@@ -106,6 +125,11 @@ async fn blocking<T: Send + 'static>(
 impl Statements for Executor {
     async fn execute(&self, statement: Statement) -> Result<StatementOutcome, SqlError> {
         let message = match statement {
+            Statement::ExplainRule { name } => {
+                let rules = Arc::clone(&self.rules);
+                let rows = blocking(move || rules.explain(&name)).await?;
+                return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
+            }
             Statement::CreateSubscription(statement) => self.create_subscription(statement).await?,
             Statement::DropSubscription { name, missing } => {
                 self.drop_subscription(&name, missing).await?
@@ -144,11 +168,39 @@ impl Executor {
             Statement::DropStream { name, missing } => self.drop_stream(&name, missing),
             Statement::FlushStream { name } => self.flush(&name),
             Statement::DropTable { name, missing } => {
+                self.check_unread("table", &name)?;
                 self.references.drop_table(&name, missing).map_err(|error| refused(&error))?;
                 Ok(format!("table '{name}' is gone"))
             }
-            _ => Err(SqlError::new("this statement cannot be run here")),
+            Statement::CreateRule(statement) => self.rules.create(statement),
+            Statement::DropRule { name, missing } => self.rules.drop_rule(&name, missing),
+            other => self.operate(other),
         }
+    }
+
+    /// What an operator says.
+    fn operate(&self, statement: Statement) -> Result<String, SqlError> {
+        let (command, said) = match statement {
+            Statement::Acknowledge { alarm_id, by, comment } => {
+                let target = self.rules.target(&alarm_id)?;
+                (Command::Acknowledge { target, by, comment }, "acknowledged")
+            }
+            Statement::Shelve { alarm_id, hold, by, reason } => {
+                (Rules::shelve(self.rules.target(&alarm_id)?, hold, by, reason), "shelved")
+            }
+            Statement::Unshelve { alarm_id, by } => {
+                (Command::Unshelve { target: self.rules.target(&alarm_id)?, by }, "unshelved")
+            }
+            Statement::TakeOutOfService { topic, by, reason } => {
+                (Command::TakeOutOfService { topic, by, reason }, "out of service")
+            }
+            Statement::ReturnToService { topic, by } => {
+                (Command::ReturnToService { topic, by }, "back in service")
+            }
+            _ => return Err(SqlError::new("this statement cannot be run here")),
+        };
+        self.rules.command(command)?;
+        Ok(said.to_owned())
     }
 
     fn flush(&self, name: &str) -> Result<String, SqlError> {
@@ -161,15 +213,15 @@ impl Executor {
 
 impl SystemSource for Executor {
     fn stale_alarms(&self) -> Vec<(String, StaleAlarms)> {
-        NoSystem.stale_alarms()
+        self.rules.stale_alarms()
     }
 
     fn rules(&self) -> RecordBatch {
-        NoSystem.rules()
+        self.rules.table()
     }
 
     fn watermarks(&self) -> RecordBatch {
-        NoSystem.watermarks()
+        self.rules.watermarks()
     }
 
     fn subscriptions(&self) -> RecordBatch {

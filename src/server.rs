@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::executor::Executor;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
+use weir_engine::runtime::rules::Rules;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::doors::{self, IngestBudget, Metrics};
@@ -48,8 +49,9 @@ impl Server {
         let address = listener.local_addr().context("the listener has no address")?;
         let log = open_log(&config, clock).await?;
         let references = Arc::new(ReferenceTables::open(Arc::clone(&log))?);
+        let rules = start_rules(&log, &references).await?;
         let deliverer = Deliverer::start(Arc::clone(&log), delivery(&config)?)?;
-        let executor = Executor::new(Arc::clone(&log), Arc::clone(&references), deliverer);
+        let executor = Executor::new(Arc::clone(&log), Arc::clone(&references), rules, deliverer);
         let latest = Arc::new(LatestTables::new(Arc::clone(&log)));
         let live = LiveHub::start(Arc::clone(&log));
         let session = Session::new(
@@ -120,6 +122,13 @@ async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
         .await
         .context("opening the log ended badly")?
         .with_context(|| format!("the data directory {directory} cannot be opened"))
+}
+
+/// Rules read the log from where they start: not on a thread that serves.
+async fn start_rules(log: &Arc<Log>, references: &Arc<ReferenceTables>) -> Result<Arc<Rules>> {
+    let (log, references) = (Arc::clone(log), Arc::clone(references));
+    let rules = tokio::task::spawn_blocking(move || Rules::open(log, references)).await;
+    rules.context("starting the rules ended badly")?.map_err(|error| anyhow!("{error}"))
 }
 
 fn delivery(config: &Config) -> Result<DeliverConfig> {

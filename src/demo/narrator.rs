@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::io::Clock;
 
-const QUESTION_ROWS_SHOWN: usize = 8;
+const QUESTION_ROWS_SHOWN: usize = 12;
 
 /// Tells the evening on standard output.
 #[derive(Debug)]

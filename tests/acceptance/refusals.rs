@@ -279,8 +279,8 @@ pub(crate) fn check_statements(server: &Server, statements: &[(&str, &str, &[&st
         let (status, answer) = connection.post("/v1/sql", "application/sql", sql.as_bytes());
         assert!((400..500).contains(&status), "{what}: {status} {answer}");
         let lower = answer.to_lowercase();
-        for word in words {
-            assert!(lower.contains(*word), "{what}: the answer should say '{word}': {answer}");
+        for word in *words {
+            assert!(lower.contains(word), "{what}: the answer should say '{word}': {answer}");
         }
         let (status, answer) = connection.post("/v1/sql", "application/sql", b"SELECT 1 AS one");
         assert_eq!(status, 200, "after {what}: {answer}");
