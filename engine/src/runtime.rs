@@ -9,3 +9,4 @@ pub mod feed; // the input order
 pub mod definition; // a rule as the catalog keeps it
 pub mod task; // a thread for each rule
 pub mod rules; // all rules of a server
+pub mod replay; // rules over a file, or over a log again

@@ -23,6 +23,7 @@ pub use body::{BodyError, BodyKind, DECODED_BYTES_MAX, decode_body};
 pub use dedupe::dedupe_hash;
 pub use event::{CloudEvent, decode_events};
 pub use json::{Decoder, topic_of};
+pub use time::epoch_us;
 
 use crate::log::Stream;
 use crate::model::{PartitionId, Refusal};

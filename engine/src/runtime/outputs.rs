@@ -57,6 +57,8 @@ pub struct LateReading {
     pub watermark: EventTime,
     /// End of the window it missed, for a windowed rule.
     pub window_end: Option<EventTime>,
+    /// Its append time.
+    pub appended: AppendTime,
 }
 
 /// A reading, or a row of a closed window, that an expression failed on.

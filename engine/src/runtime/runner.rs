@@ -172,6 +172,13 @@ impl Runner {
         }
     }
 
+    /// The next event time at which something can happen once all partitions have come to it.
+    pub fn next_boundary(&self) -> Option<i64> {
+        let window = self.windows.as_ref().and_then(Windows::next_end);
+        let waiting = self.waiting.keys().next().map(|(time, _)| *time);
+        [window, waiting, self.next_due()].into_iter().flatten().min()
+    }
+
     fn is_something_due(&self) -> bool {
         let closed = self.progress.rule_closed();
         let window = self.windows.as_ref().and_then(Windows::next_end);
@@ -243,6 +250,7 @@ impl Runner {
             reading: self.place(rows, row),
             watermark: EventTime(closed),
             window_end: end.map(EventTime),
+            appended: rows.appended(row),
         });
         self.late_ordinal += 1;
     }

@@ -18,6 +18,11 @@ pub(super) fn rfc3339(text: &str) -> Result<EventTime, String> {
     if micros < 0 { Err(format!("{text} is before 1970")) } else { Ok(EventTime(micros)) }
 }
 
+/// An integer time by its size, microseconds; `None` for one that cannot be a time.
+pub fn epoch_us(number: i64) -> Option<i64> {
+    epoch(number, None).ok().map(|time| time.0)
+}
+
 /// An integer epoch to microseconds since 1970: in `unit`, or by its size.
 /// # Errors
 /// As [`rfc3339`].

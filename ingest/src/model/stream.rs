@@ -257,6 +257,13 @@ impl StreamDefinition {
         self
     }
 
+    /// The same stream with another bound on future times, for a replay whose clock is event time.
+    #[must_use]
+    pub fn with_max_future_skew(mut self, max_future_skew: Duration) -> Self {
+        self.options.max_future_skew = max_future_skew;
+        self
+    }
+
     /// Its name: also the SQL table's and the directory's.
     pub fn name(&self) -> &str {
         &self.name

@@ -1,0 +1,209 @@
+//! Rules over a file of readings, or over a log again: how a rule is tested, and the reference that
+//! recovery is held against.
+//!
+//! Promise: exactly the operators that the server runs; only the clock is simulated. However the input
+//! is cut into batches, the same lines come out in the same order.
+
+mod arrivals; // lines become inputs, ticks in between
+mod data; // the rules of a data directory over its own log
+mod definitions; // streams, tables and rules of a file
+mod lines; // outputs as NDJSON
+
+pub use data::replay_data;
+pub use lines::Summary;
+
+use super::feed::Next;
+use super::outputs::Outputs;
+use super::runner::Runner;
+use crate::sql::SqlError;
+use crate::stream::input::Input;
+use arrivals::Arrivals;
+use definitions::{Definitions, ReplayedRule};
+use lines::Lines;
+use std::io::{BufRead, Write};
+use weir_ingest::model::AppendTime;
+
+/// How a file is replayed.
+#[derive(Debug, Clone)]
+pub struct ReplayOptions {
+    /// JSON field with the arrival time of a reading; without it the clock is the largest event time.
+    pub arrival: Option<String>,
+    /// Overrides every stream's partitions.
+    pub partitions: Option<u32>,
+    /// How many rows the operators get at once.
+    pub batch: usize,
+    /// Drop everything in memory and rebuild it after so many readings.
+    pub restart_every: Option<usize>,
+    /// What happens to windows that are open at the end.
+    pub at_end: AtEnd,
+}
+
+impl Default for ReplayOptions {
+    fn default() -> Self {
+        Self { arrival: None, partitions: None, batch: 8192, restart_every: None, at_end: AtEnd::Open }
+    }
+}
+
+/// What happens to windows that are open at the end of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// They are reported as open.
+    Open,
+    /// They are sealed and emitted, as FLUSH STREAM does.
+    Flush,
+}
+
+/// Why a replay ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The definitions are wrong.
+    #[error("{0}")]
+    Sql(SqlError),
+    /// The input cannot be read or the output not written.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A rule failed.
+    #[error("rule '{rule}' failed: {reason}")]
+    Rule {
+        /// Which.
+        rule: String,
+        /// Why.
+        reason: String,
+    },
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Log(String),
+}
+
+/// Runs the rules of `define` over the readings of `input`, one JSON object a line; writes NDJSON.
+/// # Errors
+/// The definitions are wrong, input or output fail, or a rule fails.
+pub fn replay_file(
+    define: &str,
+    input: impl BufRead,
+    options: &ReplayOptions,
+    out: &mut dyn Write,
+) -> Result<Summary, ReplayError> {
+    let definitions = Definitions::new(define, options)?;
+    let mut replay = Replay { runners: Vec::new(), journal: Vec::new(), lines: Lines::new(out) };
+    replay.runners = definitions.rules.iter().map(ReplayedRule::runner).collect();
+    for input in &definitions.tables {
+        replay.feed(&definitions, input)?;
+    }
+    let mut arrivals = Arrivals::new(&definitions, options);
+    for line in input.split(b'\n') {
+        arrivals.push(&line?);
+        let due = options.restart_every.is_some_and(|n| arrivals.readings() % n == 0);
+        if arrivals.pending() >= options.batch.max(1) || due {
+            replay.take(&definitions, &mut arrivals)?;
+        }
+        if due {
+            replay.restart(&definitions)?;
+        }
+    }
+    replay.take(&definitions, &mut arrivals)?;
+    match options.at_end {
+        AtEnd::Flush => {
+            for input in arrivals.flush() {
+                replay.feed(&definitions, &input)?;
+            }
+            replay.lines.settle()?;
+        }
+        AtEnd::Open => {
+            for (rule, runner) in definitions.rules.iter().zip(&mut replay.runners) {
+                for (start, end, values) in runner.drain_open() {
+                    replay.lines.open(&rule.identity.name, start, end, &values);
+                }
+            }
+        }
+    }
+    let summary = arrivals.summary(replay.lines.counts());
+    replay.lines.summary(&summary)?;
+    Ok(summary)
+}
+
+struct Replay<'o> {
+    runners: Vec<Runner>,
+    journal: Vec<Input>,
+    lines: Lines<'o>,
+}
+
+impl Replay<'_> {
+    fn take(
+        &mut self,
+        definitions: &Definitions,
+        arrivals: &mut Arrivals<'_>,
+    ) -> Result<(), ReplayError> {
+        let boundaries = |runners: &[Runner]| -> Option<i64> {
+            runners.iter().filter_map(Runner::next_boundary).min()
+        };
+        arrivals.decode();
+        while let Some(next) = arrivals.next(boundaries(&self.runners)) {
+            match next {
+                arrivals::Arrived::Input(input) => self.feed(definitions, &input)?,
+                arrivals::Arrived::Refused { after, line, reason } => {
+                    self.lines.dead_letter(after, line, &reason);
+                }
+            }
+        }
+        Ok(self.lines.settle()?)
+    }
+
+    /// Feeds one input to every rule that reads it.
+    fn feed(&mut self, definitions: &Definitions, input: &Input) -> Result<(), ReplayError> {
+        for (number, rule) in definitions.rules.iter().enumerate() {
+            let Some(own) = rule.own_input(input) else { continue };
+            let outputs = step(&mut self.runners[number], &own)?;
+            self.lines.outputs(number, &rule.identity.name, &outputs);
+        }
+        if definitions.keeps_journal {
+            self.journal.push(input.clone());
+        }
+        Ok(())
+    }
+
+    /// What is persisted is the input; everything else is dropped and built again from it. What comes
+    /// out of that was written before.
+    fn restart(&mut self, definitions: &Definitions) -> Result<(), ReplayError> {
+        self.runners = definitions.rules.iter().map(ReplayedRule::runner).collect();
+        for input in &self.journal {
+            for (rule, runner) in definitions.rules.iter().zip(&mut self.runners) {
+                if let Some(own) = rule.own_input(input) {
+                    step(runner, &own)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn step(runner: &mut Runner, input: &Input) -> Result<Outputs, ReplayError> {
+    runner.step(input).map_err(|error| ReplayError::Rule {
+        rule: runner.identity().name.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// Takes everything a feed has, outputs as lines.
+fn drain(
+    feed: &mut super::feed::Feed,
+    runner: &mut Runner,
+    until: Option<AppendTime>,
+    lines: &mut Lines<'_>,
+) -> Result<(), ReplayError> {
+    let name = runner.identity().name.clone();
+    loop {
+        let next = feed.next().map_err(|e| ReplayError::Log(e.to_string()))?;
+        let Next::Input(input) = next else { break };
+        if until.is_some_and(|until| input.appended() > until) {
+            break;
+        }
+        let outputs = step(runner, &input)?;
+        lines.outputs(0, &name, &outputs);
+        lines.settle()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Outputs as NDJSON lines, in one order: by the append time that caused them, then by rule.
+
+use crate::alarms::{Transition, TransitionKind};
+use crate::deliver::event::rfc3339;
+use crate::runtime::outputs::Outputs;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use weir_ingest::model::{AppendTime, EventTime};
+
+/// What a replay counted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Always `summary`.
+    pub kind: &'static str,
+    /// Readings taken.
+    pub readings: u64,
+    /// Rows of rules without RAISE WHEN.
+    pub rows: u64,
+    /// Alarm transitions.
+    pub transitions: u64,
+    /// (rule, reading) pairs that were late.
+    pub late: u64,
+    /// (rule, reading) pairs on which an expression failed.
+    pub errors: u64,
+    /// Readings whose id was seen before.
+    pub duplicates: u64,
+    /// Lines that were refused.
+    pub dead_letters: u64,
+    /// Time taken.
+    pub seconds: f64,
+}
+
+pub(super) struct Lines<'o> {
+    out: &'o mut dyn Write,
+    /// (append time, rule, line) of what may still be preceded by something.
+    waiting: Vec<(AppendTime, usize, String)>,
+    counts: Summary,
+}
+
+impl<'o> Lines<'o> {
+    pub(super) fn new(out: &'o mut dyn Write) -> Self {
+        Self { out, waiting: Vec::new(), counts: Summary { kind: "summary", ..Summary::default() } }
+    }
+
+    pub(super) fn counts(&self) -> Summary {
+        self.counts.clone()
+    }
+
+    pub(super) fn outputs(&mut self, number: usize, rule: &str, outputs: &Outputs) {
+        for transition in &outputs.transitions {
+            let line = match transition.kind {
+                TransitionKind::Row => {
+                    self.counts.rows += 1;
+                    row_line(transition)
+                }
+                _ => {
+                    self.counts.transitions += 1;
+                    transition_line(transition)
+                }
+            };
+            self.waiting.push((transition.append_time, number, line));
+        }
+        for late in &outputs.late {
+            self.counts.late += 1;
+            let mut line = Object::new("late");
+            line.text("rule", rule);
+            line.text("topic", &late.reading.topic);
+            line.text("time", &rfc3339(late.reading.time));
+            line.text("watermark", &rfc3339(late.watermark));
+            if let Some(end) = late.window_end {
+                line.text("window_end", &rfc3339(end));
+            }
+            self.waiting.push((late.appended, number, line.end("")));
+        }
+        for error in &outputs.errors {
+            self.counts.errors += 1;
+            let mut line = Object::new("error");
+            line.text("rule", rule);
+            if let Some(reading) = &error.reading {
+                line.text("topic", &reading.topic);
+            }
+            line.text("time", &rfc3339(error.time));
+            line.text("error", &error.error);
+            self.waiting.push((error.appended, number, line.end("")));
+        }
+    }
+
+    /// A refused line, told after everything up to `after`.
+    pub(super) fn dead_letter(&mut self, after: AppendTime, number: u64, reason: &str) {
+        self.counts.dead_letters += 1;
+        let mut line = Object::new("dead_letter");
+        line.raw("line", &number.to_string());
+        line.text("reason", reason);
+        self.waiting.push((after, usize::MAX, line.end("")));
+    }
+
+    pub(super) fn open(&mut self, rule: &str, start: EventTime, end: EventTime, values: &str) {
+        let mut line = Object::new("open");
+        line.text("rule", rule);
+        line.window(start, end, values);
+        let line = line.end(values);
+        self.waiting.push((AppendTime(i64::MAX), usize::MAX, line));
+    }
+
+    /// Nothing that precedes what was given so far will come any more.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.waiting.sort_by_key(|(appended, number, _)| (*appended, *number));
+        for (_, _, line) in self.waiting.drain(..) {
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.settle()?;
+        writeln!(self.out, "{}", serde_json::to_string(summary)?)?;
+        self.out.flush()
+    }
+}
+
+fn row_line(row: &Transition) -> String {
+    let mut line = Object::new("row");
+    line.text("rule", &row.rule);
+    match row.window {
+        Some(window) => line.window(window.start, window.end, &row.values),
+        None => line.unless("time", &rfc3339(row.event_time), &row.values),
+    }
+    line.end(&row.values)
+}
+
+fn transition_line(transition: &Transition) -> String {
+    let mut line = Object::new("transition");
+    line.text("rule", &transition.rule);
+    line.raw("key", &transition.key.to_json());
+    line.text("state", transition.kind.as_str());
+    line.text("time", &rfc3339(transition.event_time));
+    line.text("id", &transition.id);
+    if transition.late {
+        line.raw("late", "true");
+    }
+    if let Some(reason) = &transition.reason {
+        line.text("reason", reason);
+    }
+    let values = without(&transition.values, &["kind", "rule", "key", "state", "time", "id"]);
+    line.end(&values)
+}
+
+/// One JSON object, written in order.
+struct Object(String);
+
+impl Object {
+    fn new(kind: &str) -> Self {
+        let mut object = Self(String::from("{"));
+        object.text("kind", kind);
+        object
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.raw(name, &serde_json::Value::from(value).to_string());
+    }
+
+    fn raw(&mut self, name: &str, value: &str) {
+        let comma = if self.0.len() > 1 { "," } else { "" };
+        self.0.push_str(&format!("{comma}\"{name}\":{value}"));
+    }
+
+    /// The fields of a window, where `values` does not have them.
+    fn window(&mut self, start: EventTime, end: EventTime, values: &str) {
+        self.unless("window_start", &rfc3339(start), values);
+        self.unless("window_end", &rfc3339(end), values);
+    }
+
+    fn unless(&mut self, name: &str, value: &str, values: &str) {
+        let known: HashMap<String, &RawValue> = serde_json::from_str(values).unwrap_or_default();
+        if !known.contains_key(name) {
+            self.text(name, value);
+        }
+    }
+
+    /// The fields of `values`, a JSON object or nothing, and the end.
+    fn end(mut self, values: &str) -> String {
+        let inner = values.trim().trim_start_matches('{').trim_end_matches('}');
+        if !inner.is_empty() {
+            let inner = &values[1..values.len() - 1];
+            self.0.push(',');
+            self.0.push_str(inner);
+        }
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// `values`, a flat JSON object, without these names.
+fn without(values: &str, names: &[&str]) -> String {
+    let Ok(known) = serde_json::from_str::<HashMap<String, &RawValue>>(values) else {
+        return values.to_owned();
+    };
+    if !names.iter().any(|name| known.contains_key(*name)) {
+        return values.to_owned();
+    }
+    // The order of the columns is that of their places in the text.
+    let mut fields: Vec<(usize, String)> = known
+        .iter()
+        .filter(|(name, _)| !names.contains(&name.as_str()))
+        .map(|(name, value)| {
+            let place = value.get().as_ptr() as usize;
+            (place, format!("{}:{}", serde_json::Value::from(name.as_str()), value.get()))
+        })
+        .collect();
+    fields.sort();
+    let fields: Vec<String> = fields.into_iter().map(|(_, field)| field).collect();
+    format!("{{{}}}", fields.join(","))
+}
