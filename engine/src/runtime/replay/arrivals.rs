@@ -77,7 +77,7 @@ impl<'d> Arrivals<'d> {
             definitions,
             held: BTreeMap::new(),
             ready: VecDeque::new(),
-            clock: i64::MIN / 4,
+            clock: 0,
             last_append: i64::MIN / 4,
             numbers: 0,
             readings: 0,
