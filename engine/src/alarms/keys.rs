@@ -10,7 +10,7 @@ use super::transition::{
 };
 use super::{RuleIdentity, Severity};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// How many transitions a key has had at each event time.
@@ -55,13 +55,10 @@ pub(super) enum Judge {
 }
 
 impl Judge {
-    fn members_of(&self, kind: TransitionKind) -> Vec<String> {
-        match (self, kind) {
-            (Self::Window(_), _) => Vec::new(),
-            (Self::Members(members), TransitionKind::Raised | TransitionKind::MemberAdded) => {
-                members.in_condition()
-            }
-            (Self::Members(members), _) => members.involved(),
+    fn in_condition(&self) -> Vec<String> {
+        match self {
+            Self::Window(_) => Vec::new(),
+            Self::Members(members) => members.in_condition(),
         }
     }
 
@@ -93,6 +90,8 @@ pub(super) struct KeyState {
     /// Ordinal of the newest raise or member.
     pub(super) newest_ordinal: u64,
     pub(super) values: String,
+    /// Every member that has been in condition in the open occurrence, or the last one.
+    involved: BTreeSet<String>,
     pub(super) judge: Judge,
     /// What the running FOR clocks have last seen, by member.
     pub(super) held: BTreeMap<String, Evidence>,
@@ -108,9 +107,38 @@ impl KeyState {
             changed_at: None,
             newest_ordinal: 0,
             values: "{}".to_owned(),
+            involved: BTreeSet::new(),
             judge,
             held: BTreeMap::new(),
             counts: Counts::default(),
+        }
+    }
+
+    /// The members that a transition lists: those in condition where one joins, else all involved.
+    fn members_listed(&mut self, kind: TransitionKind) -> Vec<String> {
+        match kind {
+            TransitionKind::Raised => {
+                let members = self.judge.in_condition();
+                self.involved = members.iter().cloned().collect();
+                members
+            }
+            TransitionKind::MemberAdded => {
+                let members = self.judge.in_condition();
+                self.involved.extend(members.iter().cloned());
+                members
+            }
+            TransitionKind::Cleared
+            | TransitionKind::Superseded
+            | TransitionKind::RuleDropped
+            | TransitionKind::Acknowledged
+            | TransitionKind::Shelved
+            | TransitionKind::Unshelved
+            | TransitionKind::Suppressed
+            | TransitionKind::Unsuppressed
+            | TransitionKind::OutOfService
+            | TransitionKind::Returned
+            | TransitionKind::Ineffective
+            | TransitionKind::Row => self.involved.iter().cloned().collect(),
         }
     }
 }
@@ -249,7 +277,7 @@ impl Recorder<'_> {
             append_time: happening.appended,
             window: happening.window,
             topic: happening.topic.map(str::to_owned),
-            members: state.judge.members_of(kind),
+            members: state.members_listed(kind),
             values: state.values.clone(),
             late: happening.late,
             historical: is_historical(happening.at, happening.appended),

@@ -82,6 +82,16 @@ impl Watch {
         }
     }
 
+    /// As in condition as this one, under other FOR holds; nothing is known yet of time.
+    #[must_use]
+    pub fn anew(&self, condition: Condition) -> Self {
+        let mut anew = Self { service: self.service, ..Self::new(condition) };
+        if self.in_condition() {
+            anew.clock = KeyClock::raised(condition);
+        }
+        anew
+    }
+
     /// Applies one verdict; says too whether it came late.
     pub fn step(
         &mut self,
@@ -194,8 +204,6 @@ impl Watch {
 pub struct Members {
     members: BTreeMap<String, Watch>,
     in_condition: BTreeSet<String>,
-    /// Every member that was in condition since the key was raised.
-    involved: BTreeSet<String>,
 }
 
 /// The rule's settings that every member shares.
@@ -216,7 +224,7 @@ impl Default for Members {
 impl Members {
     /// None yet.
     pub fn new() -> Self {
-        Self { members: BTreeMap::new(), in_condition: BTreeSet::new(), involved: BTreeSet::new() }
+        Self { members: BTreeMap::new(), in_condition: BTreeSet::new() }
     }
 
     /// Applies one reading of one member. `service` matters for a member not seen before.
@@ -277,6 +285,11 @@ impl Members {
         self.apply(topic, decision, cause)
     }
 
+    /// Keeps who is in condition, under other FOR holds.
+    pub fn renew(&mut self, condition: Condition) {
+        self.members.values_mut().for_each(|watch| *watch = watch.anew(condition));
+    }
+
     /// Silence of every member counts from `at` on.
     pub fn restart(&mut self, at: EventTime) {
         self.members.values_mut().for_each(|watch| watch.restart(at));
@@ -305,11 +318,6 @@ impl Members {
         self.in_condition.iter().cloned().collect()
     }
 
-    /// Topic paths that were in condition since the key was last raised.
-    pub fn involved(&self) -> Vec<String> {
-        self.involved.iter().cloned().collect()
-    }
-
     /// Whether some member has been silent for too long.
     pub fn is_stale(&self) -> bool {
         self.members.values().any(Watch::is_stale)
@@ -320,11 +328,7 @@ impl Members {
             Decision::None => None,
             Decision::Raise => {
                 let first = self.in_condition.is_empty();
-                if first {
-                    self.involved.clear();
-                }
                 self.in_condition.insert(topic.to_owned());
-                self.involved.insert(topic.to_owned());
                 Some(if first { KeyEvent::Raised(cause) } else { KeyEvent::MemberAdded(cause) })
             }
             Decision::Clear => {

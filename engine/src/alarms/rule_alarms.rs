@@ -150,7 +150,30 @@ impl RuleAlarms {
         }
     }
 
-    /// Goes on from a checkpoint, or carries the alarms of a replaced version by key.
+    /// Starts a new version of the rule with the alarms that the old one had listed, by key: what was
+    /// in condition still is, and FOR and silence count anew. `Err` gives the old version back when
+    /// its keys are others or are judged otherwise; its alarms must then be dropped with it.
+    pub fn replace(self, settings: RuleSettings) -> Result<Self, Box<Self>> {
+        let windows = |settings: &RuleSettings| settings.judging == Judging::Windows;
+        let columns = |settings: &RuleSettings| settings.identity.key_columns.clone();
+        if windows(&settings) != windows(&self.settings)
+            || columns(&settings) != columns(&self.settings)
+        {
+            return Err(Box::new(self));
+        }
+        let mut state = self.state();
+        state.keys.retain(|(_, key)| key.state.is_listed());
+        for (_, key) in &mut state.keys {
+            key.held.clear();
+            match &mut key.judge {
+                Judge::Window(watch) => *watch = watch.anew(settings.condition),
+                Judge::Members(members) => members.renew(settings.condition),
+            }
+        }
+        Ok(Self::restore(settings, state))
+    }
+
+    /// Goes on from a checkpoint of the same version.
     pub fn restore(settings: RuleSettings, state: RuleAlarmsState) -> Self {
         let mut alarms = Self::new(settings);
         alarms.out_of_service = state.out_of_service;
@@ -536,6 +559,7 @@ impl RuleAlarms {
                     members.take_out_of_service(|topic| is_at_or_below(topic, place))
                 }
             };
+            state.held.retain(|topic, _| !is_at_or_below(topic, place));
             let mut recorder = recorder(&self.settings, &mut self.next_ordinal, out);
             if let Some(event) = cleared {
                 let mut happening = happening.clone();

@@ -64,6 +64,11 @@ impl KeyClock {
         Self { condition, in_condition: false, running_since: None, paused: false }
     }
 
+    /// In condition, nothing running.
+    pub fn raised(condition: Condition) -> Self {
+        Self { in_condition: true, ..Self::new(condition) }
+    }
+
     /// Whether the key is in condition.
     pub fn in_condition(&self) -> bool {
         self.in_condition
