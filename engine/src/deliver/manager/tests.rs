@@ -1,5 +1,7 @@
 //! A3, P8 over real sockets: at least once, the same id, in order per key, or a dead letter.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures with its own clock")]
+
 mod receiver;
 
 use super::*;
