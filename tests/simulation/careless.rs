@@ -8,19 +8,20 @@ use weir_ingest::io::{Disk, File, Open, SimulatedDisk, Space};
 
 /// What is skipped. The catalog's own syncs are left alone: the log's are on trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forgets {
+pub(crate) enum Forgets {
+    Nothing,
     DataSync,
     DirectorySync,
 }
 
 #[derive(Debug)]
-pub struct Careless {
+pub(crate) struct Careless {
     disk: SimulatedDisk,
     forgets: Forgets,
 }
 
 impl Careless {
-    pub fn new(disk: SimulatedDisk, forgets: Forgets) -> Self {
+    pub(crate) fn new(disk: SimulatedDisk, forgets: Forgets) -> Self {
         Self { disk, forgets }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One partition as the outside world knows it. A row is known by its value, which is unique.
 #[derive(Debug, Default)]
-pub struct Model {
+pub(crate) struct Model {
     /// Rows by offset, as far as they were ever visible.
     visible: Vec<u64>,
     /// Confirmed rows: offset by value.
@@ -14,11 +14,11 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn sent(&mut self, values: Vec<u64>) {
+    pub(crate) fn sent(&mut self, values: Vec<u64>) {
         self.batches.insert(values[0], values);
     }
 
-    pub fn confirmed(&mut self, values: &[u64], base_offset: u64) -> Result<(), String> {
+    pub(crate) fn confirmed(&mut self, values: &[u64], base_offset: u64) -> Result<(), String> {
         for (offset, value) in (base_offset..).zip(values) {
             if self.confirmed.insert(*value, offset).is_some() {
                 return Err(format!("row {value} was confirmed twice"));
@@ -33,7 +33,7 @@ impl Model {
     }
 
     /// Rows that were just seen by a reader, from `offset` on.
-    pub fn seen(&mut self, offset: u64, values: &[u64]) -> Result<(), String> {
+    pub(crate) fn seen(&mut self, offset: u64, values: &[u64]) -> Result<(), String> {
         for (offset, value) in (offset..).zip(values) {
             let index = usize::try_from(offset).expect("small");
             match self.visible.get(index) {
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Checks everything a reader got from the first offset to the durable end.
-    pub fn check_all(&mut self, rows: &[u64]) -> Result<(), String> {
+    pub(crate) fn check_all(&mut self, rows: &[u64]) -> Result<(), String> {
         if rows.len() < self.visible.len() {
             let (now, before) = (rows.len(), self.visible.len());
             return Err(format!("P2: {before} rows were visible, {now} are left"));

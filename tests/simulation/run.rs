@@ -24,17 +24,17 @@ const PARTITIONS: u32 = 2;
 
 /// What happened, to see that something did.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub cuts: u64,
-    pub cuts_in_recovery: u64,
-    pub failures: u64,
-    pub confirmed: u64,
-    pub unconfirmed: u64,
-    pub segments: u64,
+pub(crate) struct Outcome {
+    pub(crate) cuts: u64,
+    pub(crate) cuts_in_recovery: u64,
+    pub(crate) failures: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) unconfirmed: u64,
+    pub(crate) segments: u64,
 }
 
 impl Outcome {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.cuts += other.cuts;
         self.cuts_in_recovery += other.cuts_in_recovery;
         self.failures += other.failures;
@@ -67,7 +67,11 @@ struct World<'a> {
 }
 
 /// Runs one seed.
-pub fn run(seed: u64, power: &SimulatedDisk, disk: Arc<dyn Disk>) -> Result<Outcome, String> {
+pub(crate) fn run(
+    seed: u64,
+    power: &SimulatedDisk,
+    disk: Arc<dyn Disk>,
+) -> Result<Outcome, String> {
     let mut world = World {
         rng: StdRng::seed_from_u64(seed ^ 0x5eed),
         power,

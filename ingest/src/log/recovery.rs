@@ -295,7 +295,6 @@ impl Recovery<'_> {
             path: segment.path,
             file: segment.file,
             schemas: segment.schemas,
-            follows: segment.follows,
             partition_uid: self.known.partition_uid,
             synced: scan.end,
             proven: scan.end,

@@ -70,7 +70,6 @@ pub(super) struct OpenSegment {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn File>,
     pub(super) schemas: Arc<FrameSchemas>,
-    pub(super) follows: Option<Predecessor>,
     pub(super) partition_uid: u64,
     /// Everything below is synced.
     pub(super) synced: u64,
@@ -91,7 +90,6 @@ impl NewSegment<'_> {
             path: self.directory.join(self.id.file_name()),
             file,
             schemas: Arc::clone(&self.schemas),
-            follows: self.follows,
             partition_uid: self.partition_uid,
             synced: 0,
             proven: 0,

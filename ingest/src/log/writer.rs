@@ -11,7 +11,7 @@ use super::segment::{
 use super::{LogConfig, env::Env};
 use crate::model::Offset;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::{error, warn};
 
@@ -246,10 +246,6 @@ impl Writer {
             }
             self.used_series[word] |= 1 << (id % 64);
         }
-    }
-
-    pub(super) fn path(&self) -> Option<&Path> {
-        self.active.as_ref().map(|active| active.path.as_path())
     }
 }
 
