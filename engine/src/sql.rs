@@ -42,11 +42,22 @@ pub fn parse_script(text: &str) -> Result<Vec<(Statement, String)>, SqlError> {
             .into_iter()
             .map(|piece| {
                 let own_text = piece.text.clone();
-                Ok((parse::statement(piece)?, own_text))
+                let statement = parse::statement(piece)?;
+                Ok((placed_in(statement, &own_text)?, own_text))
             })
             .collect()
     };
     parsed().map_err(|error| error.within(text))
+}
+
+/// A rule's or subscription's tree outlives the text around it, so its places are those of its own.
+fn placed_in(statement: Statement, own_text: &str) -> Result<Statement, SqlError> {
+    match statement {
+        Statement::CreateRule(_) | Statement::CreateSubscription(_) => {
+            tokens::split(own_text)?.pop().map_or(Ok(statement), parse::statement)
+        }
+        other => Ok(other),
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::{Field, Schema, UInt32Type};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use weir_engine::sql::plan::{Relations, plan_rule};
 use weir_engine::sql::{Statement, parse_statements};
 
 const STREAMS: [(&str, &str); 5] = [
@@ -59,6 +60,41 @@ fn every_rule_raises_an_alarm_of_its_name() {
         };
         assert_eq!(rule.name, name);
         assert!(rule.raise.is_some() && rule.key.is_some(), "{name}");
+    }
+}
+
+/// The shipped streams and the tables that the shipped rules create.
+fn relations() -> Relations {
+    let mut relations = Relations { streams: BTreeMap::new(), tables: BTreeMap::new() };
+    for (_, text) in STREAMS.iter().chain(&RULES) {
+        for statement in parse_statements(text).expect("weir's SQL") {
+            match statement {
+                Statement::CreateStream { definition, .. } => {
+                    relations.streams.insert(definition.name().to_owned(), Arc::new(definition));
+                }
+                Statement::CreateTable(table) => {
+                    let fields: Vec<Field> = table
+                        .columns
+                        .iter()
+                        .map(|c| Field::new(&c.name, c.column_type.data_type(), c.nullable))
+                        .collect();
+                    relations.tables.insert(table.name, Arc::new(Schema::new(fields)));
+                }
+                _ => {}
+            }
+        }
+    }
+    relations
+}
+
+#[test]
+fn every_rule_can_be_planned_over_the_shipped_streams() {
+    let relations = relations();
+    for (name, text) in RULES {
+        let statements = parse_statements(text).expect("weir's SQL");
+        let Some(Statement::CreateRule(rule)) = statements.last() else { panic!("{name}") };
+        let plan = plan_rule(rule, &relations).unwrap_or_else(|error| panic!("{name}\n{error}"));
+        assert!(plan.raise.is_some(), "{name}");
     }
 }
 

@@ -140,6 +140,7 @@ fn state(relations: &Relations) -> SessionState {
         "datafusion".to_owned(),
         Arc::new(catalog),
     );
+    // Otherwise the session would put an empty catalog in place of this one.
     let config = session_config().with_create_default_catalog_and_schema(false);
     planner::session_state(config).with_catalog_list(Arc::new(catalogs)).build()
 }

@@ -1,6 +1,7 @@
 //! What DataFusion finds wrong while planning, in weir's words.
 
-use crate::sql::{Position, SqlError};
+use crate::sql::plan::{Relations, plan_rule};
+use crate::sql::{Position, SqlError, Statement, parse_statements};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
@@ -62,4 +63,14 @@ fn a_slip_in_a_question_is_named_with_its_place_and_what_is_near() {
         let place = place.map(|(line, column)| Position { line, column });
         assert_eq!(error.position, place, "{text}: {error}");
     }
+}
+
+#[test]
+fn places_of_a_rule_are_those_of_its_own_text() {
+    let text = "SHOW RULES;\n-- the rule\nCREATE RULE r AS\n  SELECT room FROM nowhere;";
+    let statements = parse_statements(text).expect("statements");
+    let Some(Statement::CreateRule(rule)) = statements.last() else { panic!("a rule") };
+    let error = plan_rule(rule, &Relations::default()).expect_err("no such stream");
+    assert_eq!(error.position, Some(Position { line: 2, column: 20 }), "{error}");
+    assert_eq!(error.line.as_deref(), Some("  SELECT room FROM nowhere"));
 }
