@@ -40,7 +40,13 @@ pub struct ReplayOptions {
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { arrival: None, partitions: None, batch: 8192, restart_every: None, at_end: AtEnd::Open }
+        Self {
+            arrival: None,
+            partitions: None,
+            batch: 8192,
+            restart_every: None,
+            at_end: AtEnd::Open,
+        }
     }
 }
 

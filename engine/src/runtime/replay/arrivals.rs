@@ -184,18 +184,16 @@ impl<'d> Arrivals<'d> {
     }
 
     fn is_tick_due(&self, append: i64) -> bool {
-        self.streams
-            .iter()
-            .filter_map(|s| s.policy.as_ref()?.next_due())
-            .any(|due| due.0 <= append)
+        self.streams.iter().filter_map(|s| s.policy.as_ref()?.next_due()).any(|due| due.0 <= append)
     }
 
     /// A tick that comes before a row of `append`.
     fn tick_before(&mut self, append: i64, boundary: Option<i64>) -> Option<Arrived> {
         loop {
-            let due = self.streams.iter().enumerate().filter_map(|(number, stream)| {
-                Some((stream.policy.as_ref()?.next_due()?, number))
-            });
+            let due =
+                self.streams.iter().enumerate().filter_map(|(number, stream)| {
+                    Some((stream.policy.as_ref()?.next_due()?, number))
+                });
             let Some((due, stream)) = due.min().filter(|(due, _)| due.0 <= append) else { break };
             let policy = self.streams[stream].policy.as_mut().expect("it is due");
             let lateness = self.definitions.streams[stream].definition().options().lateness;
@@ -229,7 +227,14 @@ impl<'d> Arrivals<'d> {
         self.ready.pop_front()
     }
 
-    fn take_row(&mut self, stream: usize, rows: usize, row: usize, append: AppendTime, run: &mut Run) {
+    fn take_row(
+        &mut self,
+        stream: usize,
+        rows: usize,
+        row: usize,
+        append: AppendTime,
+        run: &mut Run,
+    ) {
         let of = &self.decoded.rows[rows];
         let partition = of.partition;
         let time = EventTime(reading::time_column(&of.batch)[row]);
@@ -360,4 +365,3 @@ fn arrival_of(line: &[u8], field: &str) -> Option<i64> {
         _ => None,
     }
 }
-

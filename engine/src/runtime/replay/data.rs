@@ -27,8 +27,7 @@ pub fn replay_data(
         }
         let stored: StoredRule = serde_json::from_slice(&value).map_err(|e| failed(&e))?;
         let statement = parse_rule(&stored.text).map_err(ReplayError::Sql)?;
-        let planned =
-            planned(statement, &relations(log, &references)).map_err(ReplayError::Sql)?;
+        let planned = planned(statement, &relations(log, &references)).map_err(ReplayError::Sql)?;
         let (mut runner, mut feed) = stored.open(log, &planned).map_err(ReplayError::Sql)?;
         drain(&mut feed, &mut runner, stored.dropped_at, &mut lines)?;
     }

@@ -105,12 +105,18 @@ impl Definitions {
                 self.table(&change, fold)
             }
             Statement::CreateRule(rule) => self.rule(position, rule, fold),
-            _ => Err(SqlError::new("a replay takes CREATE STREAM, CREATE TABLE, INSERT and CREATE RULE")
-                .with_hint("leave the other statements out of the file")),
+            _ => Err(SqlError::new(
+                "a replay takes CREATE STREAM, CREATE TABLE, INSERT and CREATE RULE",
+            )
+            .with_hint("leave the other statements out of the file")),
         }
     }
 
-    fn stream(&mut self, definition: StreamDefinition, options: &ReplayOptions) -> Result<(), SqlError> {
+    fn stream(
+        &mut self,
+        definition: StreamDefinition,
+        options: &ReplayOptions,
+    ) -> Result<(), SqlError> {
         let mut definition = match options.partitions {
             Some(partitions) => definition.with_partitions(partitions),
             None => definition,
@@ -132,7 +138,12 @@ impl Definitions {
         Ok(())
     }
 
-    fn rule(&mut self, position: u64, statement: RuleStatement, fold: &TableFold) -> Result<(), SqlError> {
+    fn rule(
+        &mut self,
+        position: u64,
+        statement: RuleStatement,
+        fold: &TableFold,
+    ) -> Result<(), SqlError> {
         let definitions = || self.streams.iter().map(|s| s.definition());
         let relations = Relations {
             streams: definitions().map(|d| (d.name().to_owned(), d)).collect(),
@@ -184,7 +195,8 @@ fn inserted(insert: InsertStatement, fold: &TableFold) -> Result<TableChange, Sq
 }
 
 fn rows_of(insert: &InsertStatement) -> Result<RecordBatch, SqlError> {
-    let failed = |e: datafusion::error::DataFusionError| SqlError::from_datafusion(&e, &insert.text);
+    let failed =
+        |e: datafusion::error::DataFusionError| SqlError::from_datafusion(&e, &insert.text);
     let state = planner::session_state(session_config()).build();
     let query = ast::Statement::Query(insert.source.clone());
     let statement = ParsedStatement::Statement(Box::new(query));
