@@ -1,6 +1,8 @@
 //! The command line: what can be written, what it means, and how it ends.
 
-use crate::{alarms, ask, client, deliveries, demo, log, publish, query, run, series, serve};
+use crate::{
+    alarms, ask, client, deliveries, demo, log, publish, query, replay, run, series, serve,
+};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::future::Future;
@@ -58,6 +60,8 @@ enum Command {
     Ask(ask::Arguments),
     /// Show alarms; acknowledge, shelve, unshelve them
     Alarms(alarms::Arguments),
+    /// Run rules over a file of readings, or over a data directory again, without a server
+    Replay(replay::Arguments),
     /// Take a sensor out of service, or return it
     Series(series::Arguments),
     /// Show what was delivered; send a dead letter again
@@ -79,6 +83,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Query(arguments) => wait(query::run(arguments)),
         Command::Ask(arguments) => wait(ask::run(arguments)),
         Command::Alarms(arguments) => wait(alarms::run(arguments)),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Series(arguments) => wait(series::run(arguments)),
         Command::Deliveries(arguments) => wait(deliveries::run(arguments)),
         Command::Log(arguments) => log::run(&arguments),

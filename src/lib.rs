@@ -20,5 +20,6 @@ pub mod deliveries;
 pub mod log;
 pub mod publish;
 pub mod query;
+pub mod replay;
 pub mod run;
 pub mod series;

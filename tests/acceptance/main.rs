@@ -6,10 +6,12 @@ mod harness;
 
 mod command_line; // what it says when asked wrongly
 mod crash; // P1, P2: SIGKILL under load
+mod data; // P6: the alarm log against a replay
 mod delivery; // A3: webhooks
 mod line; // publish, history, latest values
 mod readme; // the first screen, as written
 mod real; // real readings
 mod refusals; // what is wrong is refused with a sentence
+mod replay; // S3: cut and restarted
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does
