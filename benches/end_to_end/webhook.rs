@@ -56,7 +56,7 @@ pub(crate) fn measure(server: &Server) -> Measured {
 /// Each is a transition: a key's readings are high and low in turn.
 fn reading(n: u32) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("later than 1970").as_micros();
-    let (key, high) = (n % KEYS, n / KEYS % 2 == 0);
+    let (key, high) = (n % KEYS, (n / KEYS).is_multiple_of(2));
     let body = format!("{{\"topic\":\"/probe/{key}\",\"time\":{now},\"n\":{n},\"high\":{high}}}");
     request("POST", "/v1/readings", "application/json", body.as_bytes())
 }

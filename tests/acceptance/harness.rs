@@ -113,11 +113,6 @@ impl Server {
         self.directory.path()
     }
 
-    /// A client for it.
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&self.address).expect("the address is one")
-    }
-
     /// Process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("running").id()

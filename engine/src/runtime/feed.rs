@@ -84,7 +84,7 @@ impl Feed {
     /// The next input, if nothing earlier can come.
     /// # Errors
     /// A partition cannot be read.
-    pub fn next(&mut self) -> Result<Next, ReadError> {
+    pub fn next_input(&mut self) -> Result<Next, ReadError> {
         let mut safe = AppendTime(i64::MAX);
         for lane in &mut self.lanes {
             if lane.head.is_none() {
@@ -105,7 +105,7 @@ impl Feed {
         let Some(entry) = lane.head.take() else { return Ok(Next::Wait) };
         Ok(match input(&lane.source, entry) {
             Some(input) => Next::Input(input),
-            None => return self.next(),
+            None => return self.next_input(),
         })
     }
 

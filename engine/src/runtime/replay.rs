@@ -99,7 +99,7 @@ pub fn replay_file(
     let mut arrivals = Arrivals::new(&definitions, options);
     for line in input.split(b'\n') {
         arrivals.push(&line?);
-        let due = options.restart_every.is_some_and(|n| arrivals.readings() % n == 0);
+        let due = options.restart_every.is_some_and(|n| arrivals.readings().is_multiple_of(n));
         if arrivals.pending() >= options.batch.max(1) || due {
             replay.take(&definitions, &mut arrivals)?;
         }
@@ -199,7 +199,7 @@ fn drain(
 ) -> Result<(), ReplayError> {
     let name = runner.identity().name.clone();
     loop {
-        let next = feed.next().map_err(|e| ReplayError::Log(e.to_string()))?;
+        let next = feed.next_input().map_err(|e| ReplayError::Log(e.to_string()))?;
         let Next::Input(input) = next else { break };
         if until.is_some_and(|until| input.appended() > until) {
             break;

@@ -252,7 +252,7 @@ impl Worker {
             if wish == Wish::Stop {
                 return Ok(());
             }
-            match self.feed.next().map_err(|e| e.to_string())? {
+            match self.feed.next_input().map_err(|e| e.to_string())? {
                 Next::Input(input) => {
                     if let Wish::FinishAt(at) = wish
                         && input.appended() > at

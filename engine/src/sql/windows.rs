@@ -43,7 +43,7 @@ impl RelationPlanner for WindowPlanner {
                 "not yet: {} windows; write TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)",
                 call.name.to_uppercase()
             ),
-            name => match did_you_mean(name, &WINDOW_FUNCTIONS) {
+            name => match did_you_mean(name, WINDOW_FUNCTIONS) {
                 Some(known) => plan_err!(
                     "'{name}' is not a window function; did you mean {}?",
                     known.to_uppercase()

@@ -11,17 +11,17 @@ use weir_engine::sql::SqlError;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ApiError {
     status: StatusCode,
-    error: QueryError,
+    error: Box<QueryError>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, error: QueryError::Sql(SqlError::new(message)) }
+        Self { status, error: Box::new(QueryError::Sql(SqlError::new(message))) }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        if let QueryError::Sql(error) = self.error {
-            self.error = QueryError::Sql(error.with_hint(hint));
+        if let QueryError::Sql(error) = *self.error {
+            self.error = Box::new(QueryError::Sql(error.with_hint(hint)));
         }
         self
     }
@@ -38,7 +38,7 @@ impl From<QueryError> for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        Self { status, error }
+        Self { status, error: Box::new(error) }
     }
 }
 

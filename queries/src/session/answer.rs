@@ -8,6 +8,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
 use std::fmt;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ impl Answer {
     pub fn of(batch: RecordBatch) -> Self {
         let schema = batch.schema();
         let batches = stream::iter([Ok(batch)]);
-        let batches = RecordBatchStreamAdapter::new(schema.clone(), batches);
+        let batches = RecordBatchStreamAdapter::new(Arc::clone(&schema), batches);
         Self { schema, batches: Box::pin(batches), text: String::new() }
     }
 
@@ -44,7 +45,7 @@ impl Answer {
                     Err(_) => Some((Err(deadline.passed()), (batches, None))),
                 }
             });
-        let timed = RecordBatchStreamAdapter::new(schema.clone(), timed);
+        let timed = RecordBatchStreamAdapter::new(Arc::clone(&schema), timed);
         Self { schema, batches: Box::pin(timed), text: text.to_owned() }
     }
 

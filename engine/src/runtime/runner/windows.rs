@@ -29,7 +29,7 @@ impl Runner {
         while !rest.is_empty() {
             let taken = self.rows_to_take(&rest);
             let part = rest.slice(0, taken);
-            self.into_windows(&part, out);
+            self.take_part(&part, out);
             if self.is_something_due() {
                 self.time_passes(part.appended(taken - 1), out)?;
             }
@@ -60,7 +60,7 @@ impl Runner {
         }
     }
 
-    fn into_windows(&mut self, rows: &Rows, out: &mut Outputs) {
+    fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
         let batches = self.run_branches(rows, out);
         let closed_before = self.progress.note(rows);
         let window = self.aggregation().window;

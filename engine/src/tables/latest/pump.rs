@@ -78,10 +78,12 @@ impl LatestTables {
     pub fn catch_up(&self) -> Result<(), LatestError> {
         let streams = self.log.streams().all();
         self.streams.lock().retain(|uid, _| streams.iter().any(|stream| stream.uid() == *uid));
-        streams.iter().fold(Ok(()), |outcome, stream| {
+        let mut outcome = Ok(());
+        for stream in &streams {
             let read = self.follow(stream).lock().catch_up(stream);
-            outcome.and(read)
-        })
+            outcome = outcome.and(read);
+        }
+        outcome
     }
 
     /// Keeps up with the log until the task is dropped or the log is gone.
