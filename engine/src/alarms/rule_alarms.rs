@@ -4,115 +4,23 @@
 //! nothing in hash order; equal state serialises to equal bytes. Elsewhere: what a verdict is made of
 //! is the rule runner's; where transitions are kept is the log's.
 
-use super::Severity;
-use super::command::{Command, Target};
-use super::keys::{Evidence, Happening, Judge, KeyState, Recorder, may_shelve};
-use super::lifecycle::{AlarmInput, Annunciation, Seen, State, Why};
+mod operators;
+mod settings;
+
+pub use settings::{Judging, KeyView, RuleIdentity, RuleSettings, TooManyKeys, WindowRow};
+
+use super::keys::{Evidence, Happening, Judge, KeyState, Recorder};
+use super::lifecycle::{AlarmInput, Annunciation};
 use super::members::{
-    Cause, ForTimers, KeyEvent, MayClear, MemberReading, MemberRules, Members, Service, Watch,
+    Cause, ForTimers, KeyEvent, MayClear, MemberReading, Members, Service, Watch,
 };
-use super::subject::{Subjects, is_at_or_below};
+use super::subject::is_at_or_below;
 use super::transition::{Key, Transition, Window};
-use super::verdict::{Condition, Decision, NoData, Verdict};
+use super::verdict::{Decision, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime};
-
-/// Which rule this is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleIdentity {
-    /// Its name.
-    pub name: String,
-    /// What survives a replacement; under replay of a file the statement's position.
-    pub uid: u64,
-    /// Grows with every replacement.
-    pub version: u32,
-    /// Declared severity.
-    pub severity: Severity,
-    /// Names of the key columns, in order.
-    pub key_columns: Vec<String>,
-}
-
-/// In which order verdicts come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Judging {
-    /// One per key and window, in (end, key) order.
-    Windows,
-    /// One per reading, as it arrives.
-    OnArrival,
-    /// One per reading, in event-time order behind the watermark (rules with FOR).
-    InEventTime,
-}
-
-/// What a rule says about its alarms.
-#[derive(Debug, Clone)]
-pub struct RuleSettings {
-    /// Which rule.
-    pub identity: RuleIdentity,
-    /// The FOR holds.
-    pub condition: Condition,
-    /// ON NO DATA; `None` when it is left out and nothing is shown stale.
-    pub no_data: Option<NoData>,
-    /// In which order verdicts come.
-    pub judging: Judging,
-    /// Where its keys stand in the topic tree.
-    pub subjects: Subjects,
-    /// Keys it may have at once.
-    pub keys_max: usize,
-    /// Longest shelving, in microseconds.
-    pub shelve_max_us: i64,
-}
-
-impl RuleSettings {
-    /// Default of `keys_max`.
-    pub const KEYS_MAX: usize = 1_000_000;
-    /// Default of `shelve_max_us`: 8 hours.
-    pub const SHELVE_MAX_US: i64 = 8 * 3600 * 1_000_000;
-
-    fn member_rules(&self) -> MemberRules {
-        MemberRules { condition: self.condition, no_data: self.no_data }
-    }
-
-    fn for_timers(&self) -> ForTimers {
-        match self.judging {
-            Judging::Windows => ForTimers::WaitForVerdict,
-            Judging::OnArrival | Judging::InEventTime => ForTimers::Fire,
-        }
-    }
-}
-
-/// The rule has more keys than it may; it must fail visibly.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rule '{rule}' has more than {limit} keys; group by fewer columns or raise max_keys")]
-pub struct TooManyKeys {
-    /// Which rule.
-    pub rule: String,
-    /// How many it may have.
-    pub limit: usize,
-}
-
-/// One row of an emitted window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WindowRow {
-    /// Values of the key columns, in order.
-    pub key: Vec<String>,
-    /// What the rule says of it.
-    pub verdict: Verdict,
-}
-
-/// One key as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyView {
-    /// The key.
-    pub key: Key,
-    /// The open occurrence, or the last one.
-    pub alarm_id: Option<String>,
-    /// Its state.
-    pub state: State,
-    /// Nothing has been known for longer than ON NO DATA allows.
-    pub stale: bool,
-}
 
 /// What a checkpoint keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,40 +270,6 @@ impl RuleAlarms {
         Ok(())
     }
 
-    /// An operator's command of `at`; one that is about another rule changes nothing.
-    pub fn command(
-        &mut self,
-        command: &Command,
-        at: EventTime,
-        appended: AppendTime,
-    ) -> Vec<Transition> {
-        let mut out = Vec::new();
-        self.expire_shelvings(appended, &mut out);
-        let mut happening = Happening::new(at, appended);
-        happening.operator = Some(command.by());
-        match command {
-            Command::Acknowledge { target, comment, .. } => {
-                happening.comment.clone_from(comment);
-                self.operate(target, command, happening, &mut out);
-            }
-            Command::Shelve { target, reason, .. } => {
-                happening.comment = Some(reason.clone());
-                self.operate(target, command, happening, &mut out);
-            }
-            Command::Unshelve { target, .. } => {
-                self.operate(target, command, happening, &mut out);
-            }
-            Command::TakeOutOfService { topic, reason, .. } => {
-                happening.comment = Some(reason.clone());
-                self.take_out_of_service(topic, &happening, &mut out);
-            }
-            Command::ReturnToService { topic, .. } => {
-                self.return_to_service(topic, &happening, &mut out);
-            }
-        }
-        out
-    }
-
     /// The rule is gone: its open alarms close and nothing is left.
     pub fn rule_dropped(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
         let mut out = Vec::new();
@@ -515,89 +389,6 @@ impl RuleAlarms {
             );
         }
     }
-
-    /// A command about one occurrence.
-    fn operate(
-        &mut self,
-        target: &Target,
-        command: &Command,
-        mut happening: Happening<'_>,
-        out: &mut Vec<Transition>,
-    ) {
-        if target.rule_uid != self.settings.identity.uid {
-            return;
-        }
-        let Ok(key) = self.key(&target.key.values()) else { return };
-        let Some(state) = self.keys.get_mut(&key) else { return };
-        let input = command_input(command, &self.settings, state, happening.appended);
-        let mut recorder = recorder(&self.settings, &mut self.next_ordinal, out);
-        match input {
-            Ok(input) => {
-                recorder.input(&key, state, input, &happening);
-                if let Annunciation::Shelved { until } = state.state.annunciation {
-                    self.shelvings.insert((until, key));
-                }
-            }
-            Err(why) => {
-                happening.reason = Some(command.verb().to_owned());
-                recorder.ineffective(&key, state, why, &happening);
-            }
-        }
-    }
-
-    fn take_out_of_service(
-        &mut self,
-        place: &str,
-        happening: &Happening<'_>,
-        out: &mut Vec<Transition>,
-    ) {
-        self.out_of_service.insert(place.to_owned());
-        for (key, state) in &mut self.keys {
-            let cleared = match &mut state.judge {
-                Judge::Window(_) => None,
-                Judge::Members(members) => {
-                    members.take_out_of_service(|topic| is_at_or_below(topic, place))
-                }
-            };
-            state.held.retain(|topic, _| !is_at_or_below(topic, place));
-            let mut recorder = recorder(&self.settings, &mut self.next_ordinal, out);
-            if let Some(event) = cleared {
-                let mut happening = happening.clone();
-                happening.reason = Some("out_of_service".to_owned());
-                recorder.event(key, state, event, happening);
-            }
-            let key_values = Key::new(&self.settings.identity.key_columns, key);
-            if is_at_or_below(&self.settings.subjects.of(&key_values), place) {
-                recorder.input(key, state, AlarmInput::TakeOutOfService, happening);
-            }
-        }
-    }
-
-    fn return_to_service(
-        &mut self,
-        place: &str,
-        happening: &Happening<'_>,
-        out: &mut Vec<Transition>,
-    ) {
-        self.out_of_service.remove(place);
-        let others = &self.out_of_service;
-        let returned =
-            |topic: &str| is_at_or_below(topic, place) && service_of(others, topic) == Service::In;
-        for (key, state) in &mut self.keys {
-            if let Judge::Members(members) = &mut state.judge {
-                members.return_to_service(returned);
-            }
-            let key_values = Key::new(&self.settings.identity.key_columns, key);
-            if returned(&self.settings.subjects.of(&key_values)) {
-                recorder(&self.settings, &mut self.next_ordinal, out).input(
-                    key,
-                    state,
-                    AlarmInput::ReturnToService,
-                    happening,
-                );
-            }
-        }
-    }
 }
 
 impl Recorder<'_> {
@@ -646,41 +437,6 @@ fn service_of(places: &BTreeSet<String>, topic: &str) -> Service {
     match places.iter().any(|place| is_at_or_below(topic, place)) {
         true => Service::Out,
         false => Service::In,
-    }
-}
-
-/// What a command asks of the lifecycle, or why it does not apply.
-fn command_input(
-    command: &Command,
-    settings: &RuleSettings,
-    state: &KeyState,
-    now: AppendTime,
-) -> Result<AlarmInput, Why> {
-    let target = command.target().ok_or(Why::OtherOccurrence)?;
-    if state.alarm_id.as_deref() != Some(target.alarm_id.as_str()) {
-        return Err(Why::OtherOccurrence);
-    }
-    match command {
-        Command::Acknowledge { .. } => {
-            let outdated = target.seen_ordinal.is_some_and(|seen| seen < state.newest_ordinal);
-            Ok(AlarmInput::Acknowledge {
-                seen: if outdated { Seen::Outdated } else { Seen::Newest },
-            })
-        }
-        Command::Shelve { for_us, reason, authority, .. } => {
-            may_shelve(settings.identity.severity, *authority)?;
-            if reason.trim().is_empty() {
-                return Err(Why::NoReason);
-            }
-            if *for_us <= 0 {
-                return Err(Why::AlreadyOver);
-            }
-            let for_us = (*for_us).min(settings.shelve_max_us);
-            Ok(AlarmInput::Shelve { until: AppendTime(now.0.saturating_add(for_us)) })
-        }
-        Command::Unshelve { .. } => Ok(AlarmInput::Unshelve),
-        Command::TakeOutOfService { .. } => Ok(AlarmInput::TakeOutOfService),
-        Command::ReturnToService { .. } => Ok(AlarmInput::ReturnToService),
     }
 }
 

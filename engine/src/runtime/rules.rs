@@ -4,6 +4,7 @@
 //! and does not stop the others (P10).
 
 use super::definition::{Planned, RULES, StoredRule, parse_rule, planned, relations};
+use super::downtime::note_downtime;
 use super::task::{Progressed, RuleState, RuleTask};
 use crate::alarms::{AlarmBook, Authority, Command, StaleAlarms, command_rows, transition_rows};
 use crate::sql::plan::{Key, Shape};
@@ -87,6 +88,7 @@ impl Rules {
             rules.running.lock().insert(name, Arc::new(rule));
         }
         rules.finish_dropped();
+        drop(note_downtime(&rules.log));
         Ok(rules)
     }
 

@@ -1,22 +1,22 @@
-//! One running rule: a thread that feeds its runner and writes its outputs down.
+//! One running rule: a thread around its follower.
 //!
-//! Promise: outputs are durable before the next input is taken, and an output that the internal logs
-//! already hold is not written again: it is compared by id, and a difference stops the rule (P6).
+//! Promise: outputs are durable before the next input is taken. Elsewhere: what is taken and what is
+//! written is the follower's; this only waits, for commits and for wishes.
 
 use super::definition::StoredRule;
-use super::feed::{Feed, Next};
-use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
+use super::feed::Feed;
+use super::follower::{Counts, Followed, Follower, Write};
 use super::runner::Runner;
-use crate::alarms::{RuleIdentity, StaleAlarms, Transition, TransitionKind, transition_rows};
+use crate::alarms::{RuleAlarms, StaleAlarms};
+use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use futures::FutureExt;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
-use weir_ingest::log::{AppendError, EntryBody, InternalLog, Log};
+use weir_ingest::log::{AppendError, InternalLog, Log};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// How a rule is.
@@ -113,11 +113,9 @@ impl RuleTask {
         let worker = Worker {
             changes: log.changes(),
             log,
-            runner,
-            feed,
+            follower: Follower::new(runner, feed),
             wished,
             progressed: Arc::clone(&progressed),
-            written: Written::default(),
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
         Ok(Self { wish, progressed, thread: Mutex::new(Some(thread)) })
@@ -149,85 +147,12 @@ impl RuleTask {
     }
 }
 
-/// What the internal logs already hold of this rule.
-#[derive(Debug, Default)]
-struct Written {
-    ids: HashMap<u64, String>,
-    late: u64,
-    errors: u64,
-}
-
-impl Written {
-    fn read(log: &Log, rule: &RuleIdentity) -> Result<Self, String> {
-        let mut written = Self::default();
-        for which in [InternalLog::Alarms, InternalLog::Rows] {
-            each_batch(log, which, |batch| {
-                let transitions = transition_rows::decode(batch).map_err(|e| e.to_string())?;
-                let own = transitions
-                    .into_iter()
-                    .filter(|t| t.rule_uid == rule.uid && t.rule_version == rule.version);
-                written.ids.extend(own.map(|t| (t.ordinal, t.id)));
-                Ok(())
-            })?;
-        }
-        each_batch(log, InternalLog::Late, |batch| {
-            written.late = written.late.max(ordinals_written(rule, batch));
-            Ok(())
-        })?;
-        each_batch(log, InternalLog::RuleErrors, |batch| {
-            written.errors = written.errors.max(ordinals_written(rule, batch));
-            Ok(())
-        })?;
-        Ok(written)
-    }
-
-    /// Leaves out what is written already.
-    fn suppress(&mut self, outputs: &mut Outputs) -> Result<(), String> {
-        let mut different = None;
-        outputs.transitions.retain(|t| match self.ids.remove(&t.ordinal) {
-            None => true,
-            Some(id) => {
-                if id != t.id {
-                    different.get_or_insert(t.ordinal);
-                }
-                false
-            }
-        });
-        outputs.late.retain(|l| l.ordinal >= self.late);
-        outputs.errors.retain(|e| e.ordinal >= self.errors);
-        match different {
-            None => Ok(()),
-            Some(ordinal) => Err(format!(
-                "nondeterministic: output {ordinal} differs from the one that was written before the \
-                 restart; DROP RULE and create it again"
-            )),
-        }
-    }
-}
-
-fn each_batch(
-    log: &Log,
-    which: InternalLog,
-    mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
-) -> Result<(), String> {
-    let partition = log.internal(which);
-    let mut reader = partition.reader(partition.ends().log_start);
-    while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
-        if let EntryBody::Rows(batch) = &entry.body {
-            take(batch)?;
-        }
-    }
-    Ok(())
-}
-
 struct Worker {
     log: Arc<Log>,
-    runner: Runner,
-    feed: Feed,
+    follower: Follower,
     wished: watch::Receiver<Wish>,
     changes: watch::Receiver<u64>,
     progressed: Arc<Mutex<Progressed>>,
-    written: Written,
 }
 
 impl Worker {
@@ -237,7 +162,7 @@ impl Worker {
         match ended {
             Ok(()) => progressed.state = RuleState::Stopped,
             Err(reason) => {
-                let rule = &self.runner.identity().name;
+                let rule = &self.follower.runner().identity().name;
                 tracing::error!(%rule, %reason, "rule failed");
                 progressed.state = RuleState::Failed(reason);
             }
@@ -245,46 +170,34 @@ impl Worker {
     }
 
     fn follow(&mut self) -> Result<(), String> {
-        self.written = Written::read(&self.log, self.runner.identity())?;
+        self.follower.read_written(&self.log)?;
         loop {
             let wish = *self.wished.borrow_and_update();
             self.changes.borrow_and_update();
-            if wish == Wish::Stop {
-                return Ok(());
-            }
-            match self.feed.next_input().map_err(|e| e.to_string())? {
-                Next::Input(input) => {
-                    if let Wish::FinishAt(at) = wish
-                        && input.appended() > at
-                    {
-                        return self.drop_rule(at);
-                    }
-                    let outputs = self.runner.step(&input).map_err(|e| e.to_string())?;
-                    self.write(outputs)?;
-                    self.progressed.lock().taken = input.appended();
+            let finish_at = match wish {
+                Wish::Run => None,
+                Wish::FinishAt(at) => Some(at),
+                Wish::Stop => return Ok(()),
+            };
+            match self.follower.follow(finish_at)? {
+                Followed::Taken { appended, counts, writes } => {
+                    self.note(counts);
+                    self.append_all(writes)?;
+                    self.progressed.lock().taken = appended;
                 }
-                Next::Wait => {
-                    let safe = self.feed.safe_time();
+                Followed::Waiting { safe } => {
                     self.publish(safe);
-                    if let Wish::FinishAt(at) = wish
-                        && safe >= at
-                    {
-                        return self.drop_rule(at);
-                    }
                     self.wait();
+                }
+                Followed::Finished { counts, writes } => {
+                    self.note(counts);
+                    return self.append_all(writes);
                 }
             }
         }
     }
 
-    fn drop_rule(&mut self, at: AppendTime) -> Result<(), String> {
-        let event_time = EventTime(self.runner.progress().rule_watermark().max(0));
-        let transitions = self.runner.drop_rule(event_time, at);
-        self.write(Outputs { transitions, ..Outputs::default() })
-    }
-
-    // Woken by a commit or a wish; a partition that was in flight without a commit to follow (its
-    // group was refused) is looked at again after a moment.
+    // Woken by a commit or a wish.
     fn wait(&mut self) {
         let changed = self.changes.changed().fuse();
         let wished = self.wished.changed().fuse();
@@ -297,67 +210,51 @@ impl Worker {
         });
     }
 
+    fn note(&self, counts: Counts) {
+        let mut progressed = self.progressed.lock();
+        progressed.outputs += counts.outputs;
+        progressed.late += counts.late;
+        progressed.errors += counts.errors;
+        if counts.errors > 0 {
+            progressed.state = RuleState::Degraded;
+        }
+    }
+
     fn publish(&self, safe: AppendTime) {
-        let progress = self.runner.progress();
-        let known = |time: i64| (time > crate::stream::watermark::NEVER).then_some(EventTime(time));
+        let runner = self.follower.runner();
+        let progress = runner.progress();
+        let known = |time: i64| (time > NEVER).then_some(EventTime(time));
         let mut progressed = self.progressed.lock();
         progressed.taken = safe;
-        progressed.lag_rows = self.feed.lag_rows();
+        progressed.lag_rows = self.follower.lag_rows();
         progressed.watermark = known(progress.rule_watermark());
         progressed.watermarks = (0..progress.lanes())
             .map(|lane| {
                 let (stream, partition) = progress.partition_of(lane);
-                let name = self.runner.plan().streams[stream].name().to_owned();
+                let name = runner.plan().streams[stream].name().to_owned();
                 (name, partition.0, known(progress.watermark(lane)))
             })
             .collect();
-        progressed.stale = self.runner.alarms().map(|a| a.stale_alarms()).unwrap_or_default();
+        progressed.stale = runner.alarms().map(RuleAlarms::stale_alarms).unwrap_or_default();
         if progressed.state == RuleState::Starting {
             progressed.state = RuleState::Running;
         }
     }
 
-    fn write(&mut self, mut outputs: Outputs) -> Result<(), String> {
-        if outputs.is_empty() {
-            return Ok(());
-        }
-        {
-            let mut progressed = self.progressed.lock();
-            progressed.outputs += outputs.transitions.len() as u64;
-            progressed.late += outputs.late.len() as u64;
-            progressed.errors += outputs.errors.len() as u64;
-            if !outputs.errors.is_empty() {
-                progressed.state = RuleState::Degraded;
-            }
-        }
-        self.written.suppress(&mut outputs)?;
-        let (rows, alarms): (Vec<Transition>, Vec<Transition>) =
-            outputs.transitions.into_iter().partition(|t| t.kind == TransitionKind::Row);
-        let rule = self.runner.identity().clone();
-        if !alarms.is_empty() {
-            self.append(InternalLog::Alarms, transition_rows::encode(&alarms))?;
-        }
-        if !rows.is_empty() {
-            self.append(InternalLog::Rows, transition_rows::encode(&rows))?;
-        }
-        if !outputs.late.is_empty() {
-            self.append(InternalLog::Late, encode_late(&rule, &outputs.late))?;
-        }
-        if !outputs.errors.is_empty() {
-            self.append(InternalLog::RuleErrors, encode_errors(&rule, &outputs.errors))?;
-        }
-        Ok(())
+    fn append_all(&self, writes: Vec<Write>) -> Result<(), String> {
+        writes.into_iter().try_for_each(|(which, batch)| self.append(which, &batch))
     }
 
     /// Waits until the batch is durable; on a full disk, until there is room.
-    fn append(&self, which: InternalLog, batch: RecordBatch) -> Result<(), String> {
+    fn append(&self, which: InternalLog, batch: &RecordBatch) -> Result<(), String> {
         loop {
             match self.log.internal(which).append(batch.clone()).wait() {
                 Ok(_) => return Ok(()),
+                // What is not written now comes again when the rule is rebuilt.
+                Err(AppendError::Full { .. }) if *self.wished.borrow() == Wish::Stop => {
+                    return Ok(());
+                }
                 Err(AppendError::Full { .. }) => {
-                    if *self.wished.borrow() == Wish::Stop {
-                        return Ok(());
-                    }
                     std::thread::sleep(self.log.clock().real(Duration::from_millis(200)));
                 }
                 Err(error) => return Err(error.to_string()),
