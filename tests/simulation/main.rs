@@ -7,6 +7,7 @@
 
 mod careless;
 mod model;
+mod rules;
 mod run;
 
 use careless::{Careless, Forgets};
@@ -17,6 +18,8 @@ use weir_ingest::io::SimulatedDisk;
 
 /// Seeds of a CI run.
 const SEEDS: u64 = 1_000;
+/// Seeds of a CI run with rules.
+const RULE_SEEDS: u64 = 200;
 /// Seeds within which a sabotaged disk must be found out.
 const SABOTAGE_SEEDS: u64 = 100;
 
@@ -44,6 +47,25 @@ fn a_thousand_seeds_of_power_cuts_lose_nothing_that_was_confirmed() {
         assert!(total.cuts > SEEDS && total.cuts_in_recovery > SEEDS / 10, "{total:?}");
         assert!(total.confirmed > 10 * SEEDS && total.unconfirmed > 0, "{total:?}");
         assert!(total.segments > SEEDS && total.failures > SEEDS / 10, "{total:?}");
+    }
+}
+
+#[test]
+fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
+    let (mut lives, mut transitions, mut violations) = (0, 0, Vec::new());
+    for seed in seeds(RULE_SEEDS) {
+        match rules::run(seed) {
+            Ok(followings) => {
+                lives += followings.lives;
+                transitions += followings.transitions;
+            }
+            Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
+        }
+    }
+    assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
+    println!("{lives} lives, {transitions} transitions");
+    if std::env::var("WEIR_SEED").is_err() {
+        assert!(lives > 2 * RULE_SEEDS && transitions > RULE_SEEDS, "{lives} {transitions}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::tables::reference::ReferenceTables;
 use arrow::array::{
     ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
+use arrow::datatypes::{DataType, SchemaRef};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -215,6 +216,13 @@ impl Rules {
         running.iter().filter(|(_, rule)| reads(rule)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The columns the rules give out, for WHERE over their events; without those that two rules
+    /// give with different types.
+    pub fn output_columns(&self) -> BTreeMap<String, DataType> {
+        let running = self.running.lock();
+        columns_of(running.values().filter_map(|rule| Some(&rule.planned.as_ref()?.plan.output)))
+    }
+
     /// All rules, by name.
     pub fn list(&self) -> Vec<RuleStatus> {
         let now = self.log.append_clock().floor();
@@ -362,6 +370,19 @@ impl Rules {
     }
 }
 
+fn columns_of<'a>(outputs: impl Iterator<Item = &'a SchemaRef>) -> BTreeMap<String, DataType> {
+    let mut columns: BTreeMap<String, Option<DataType>> = BTreeMap::new();
+    for field in outputs.flat_map(|output| output.fields()) {
+        let known = columns
+            .entry(field.name().clone())
+            .or_insert_with(|| Some(field.data_type().clone()));
+        if known.as_ref() != Some(field.data_type()) {
+            *known = None;
+        }
+    }
+    columns.into_iter().filter_map(|(name, data_type)| Some((name, data_type?))).collect()
+}
+
 fn times(values: impl Iterator<Item = Option<EventTime>>) -> ArrayRef {
     let times: TimestampMicrosecondArray = values.map(|time| time.map(|t| t.0)).collect();
     Arc::new(times.with_timezone("UTC"))
@@ -443,3 +464,6 @@ fn describe_key(planned: &Planned) -> String {
 pub fn log_starts(stream: &weir_ingest::log::Stream) -> Vec<Offset> {
     stream.partitions().iter().map(|p| p.ends().log_start).collect()
 }
+
+#[cfg(test)]
+mod tests;

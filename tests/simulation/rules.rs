@@ -1,0 +1,258 @@
+//! One seed of rules over a disk that forgets: readings, ticks, power cuts at any call, restarts.
+//!
+//! Promise (P6, S3): what the alarm log holds in the end is what an uninterrupted run over the same
+//! final log gives: the same ids in the same order, none twice.
+
+use arrow::array::{Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_engine::alarms::{Transition, transition_rows};
+use weir_engine::runtime::definition::{StoredRule, parse_rule, planned, relations};
+use weir_engine::runtime::feed::Next;
+use weir_engine::runtime::follower::{Followed, Follower};
+use weir_engine::sql::{StartFrom, Statement, parse_statements};
+use weir_engine::tables::reference::ReferenceTables;
+use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
+use weir_ingest::log::{EntryBody, InternalLog, Log, LogConfig, Stream};
+use weir_ingest::model::reading::{Hidden, stored_schema};
+
+const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
+     WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
+const RULES: [&str; 2] = [
+    "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
+     AS SELECT floor, room, temperature FROM climate",
+    "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
+     CLEAR WHEN t < 20 ON NO DATA FOR INTERVAL '30' SECOND RAISE \
+     AS SELECT floor, avg(temperature) AS t \
+     FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
+     GROUP BY floor, window_start, window_end",
+];
+const STEPS: usize = 60;
+
+/// What happened, to see that something did.
+#[derive(Debug, Default)]
+pub(crate) struct Followings {
+    pub(crate) lives: u64,
+    pub(crate) transitions: u64,
+}
+
+struct World {
+    rng: StdRng,
+    disk: SimulatedDisk,
+    clock: Arc<SimulatedClock>,
+    seconds: i64,
+}
+
+/// One process: a log and the rules that follow it.
+struct Life {
+    log: Arc<Log>,
+    stream: Arc<Stream>,
+    followers: Vec<Follower>,
+}
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64) -> Result<Followings, String> {
+    let mut world = World {
+        rng: StdRng::seed_from_u64(seed ^ 0xa1a2),
+        disk: SimulatedDisk::new(seed),
+        clock: Arc::new(SimulatedClock::at(1_700_000_000_000_000)),
+        seconds: 0,
+    };
+    let mut followings = Followings::default();
+    let mut steps = 0;
+    while steps < STEPS {
+        if world.rng.random_bool(0.8) {
+            world.disk.cut_power_in(world.rng.random_range(5..120));
+        }
+        followings.lives += 1;
+        steps += 1;
+        if let Ok(mut life) = world.open() {
+            while steps < STEPS && world.step(&mut life).is_ok() {
+                steps += 1;
+            }
+            if !world.disk.is_off() && steps < STEPS {
+                return Err("a step failed with the power on".to_owned());
+            }
+        }
+        world.disk.behave();
+        world.disk.restart();
+    }
+    followings.transitions = world.check()?;
+    Ok(followings)
+}
+
+impl World {
+    /// A process starts: recovery, the stream and the rules if they are not there yet.
+    fn open(&mut self) -> Result<Life, String> {
+        self.clock.advance(Duration::from_millis(1));
+        let disk = Arc::new(self.disk.clone());
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let log = Log::open_manual(disk, clock, LogConfig::new("/weir")).map_err(text)?;
+        let stream = match log.streams().get("climate") {
+            Some(stream) => stream,
+            None => log.create_stream(declared()).map_err(text)?,
+        };
+        let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
+        let mut followers = Vec::new();
+        for (rule, uid) in RULES.iter().zip(1..) {
+            let planned = planned(parse_rule(rule).map_err(text)?, &relations(&log, &references));
+            let planned = planned.map_err(text)?;
+            let name = planned.statement.name.clone();
+            let stored = match log.catalog().get("rules", &name).map_err(text)? {
+                Some(value) => serde_json::from_slice(&value).map_err(text)?,
+                None => {
+                    let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
+                    let value = serde_json::to_vec(&stored).map_err(text)?;
+                    log.catalog().put("rules", &name, &value).map_err(text)?;
+                    stored
+                }
+            };
+            let (runner, feed) = stored.open(&log, &planned).map_err(text)?;
+            let mut follower = Follower::new(runner, feed);
+            follower.read_written(&log)?;
+            followers.push(follower);
+        }
+        Ok(Life { log, stream, followers })
+    }
+
+    /// Readings, time or a rule's next inputs, as the seed decides.
+    fn step(&mut self, life: &mut Life) -> Result<(), String> {
+        match self.rng.random_range(0..10) {
+            0..4 => self.readings(life)?,
+            4..6 => {
+                let passes = self.rng.random_range(1..8);
+                self.clock.advance(Duration::from_secs(passes));
+                self.seconds += passes.cast_signed();
+                life.log.step_ticks();
+                life.log.step_committers();
+            }
+            _ => {
+                let which = self.rng.random_range(0..life.followers.len());
+                follow(life, which)?;
+            }
+        }
+        if self.disk.is_off() { Err("the power is off".to_owned()) } else { Ok(()) }
+    }
+
+    fn readings(&mut self, life: &Life) -> Result<(), String> {
+        for _ in 0..self.rng.random_range(1..4) {
+            let topic = format!(
+                "/floor/{}/room/{}",
+                self.rng.random_range(0..2),
+                self.rng.random_range(0..3)
+            );
+            let route = life.log.streams().route(&topic).map_err(text)?;
+            let rows = self.rng.random_range(1..4);
+            let jitter = self.rng.random_range(0..4_i64);
+            let times: Vec<i64> = (0..rows)
+                .map(|_| {
+                    self.seconds += self.rng.random_range(0..2);
+                    self.clock.wall_us() + (self.seconds % 3 - jitter) * 1_000_000
+                })
+                .collect();
+            let values: Vec<f64> =
+                (0..rows).map(|_| f64::from(self.rng.random_range(150..300_u32)) / 10.0).collect();
+            let batch = RecordBatch::try_new(
+                stored_schema(&life.stream.definition(), Hidden::default()),
+                vec![
+                    Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")),
+                    Arc::new(UInt32Array::from(vec![route.series.0; rows])),
+                    Arc::new(Float64Array::from(values)),
+                ],
+            )
+            .map_err(text)?;
+            drop(life.stream.partitions()[route.partition.0 as usize].append(batch));
+        }
+        life.log.step_committers();
+        Ok(())
+    }
+
+    /// The last process follows to the end; then its alarm log is held against the reference.
+    fn check(&mut self) -> Result<u64, String> {
+        let mut life = self.open()?;
+        for which in 0..life.followers.len() {
+            follow(&mut life, which)?;
+        }
+        let mut transitions = 0;
+        for rule in RULES {
+            let name = parse_rule(rule).map_err(text)?.name;
+            let written = written(&life.log, &name)?;
+            let ids: HashSet<&str> = written.iter().map(|t| t.id.as_str()).collect();
+            if ids.len() != written.len() {
+                return Err(format!("P6: rule {name} wrote an id twice"));
+            }
+            let reference = reference(&life.log, &name)?;
+            if let Some(place) = (0..written.len().max(reference.len()))
+                .find(|i| written.get(*i) != reference.get(*i))
+            {
+                let (written, reference) = (written.get(place), reference.get(place));
+                return Err(format!(
+                    "P6: output {place} of {name} is {written:?}, the reference says {reference:?}"
+                ));
+            }
+            transitions += written.len() as u64;
+        }
+        Ok(transitions)
+    }
+}
+
+/// Takes all inputs there are; outputs are durable before the next input.
+fn follow(life: &mut Life, which: usize) -> Result<(), String> {
+    loop {
+        match life.followers[which].follow(None)? {
+            Followed::Taken { writes, .. } | Followed::Finished { writes, .. } => {
+                for (internal, batch) in writes {
+                    let mut receipt = life.log.internal(internal).append(batch);
+                    life.log.step_committers();
+                    match receipt.try_take() {
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return Err(error.to_string()),
+                        None => return Err("an output was not committed".to_owned()),
+                    }
+                }
+            }
+            Followed::Waiting { .. } => return Ok(()),
+        }
+    }
+}
+
+fn written(log: &Log, rule: &str) -> Result<Vec<Transition>, String> {
+    let partition = log.internal(InternalLog::Alarms);
+    let mut reader = partition.reader(partition.ends().log_start);
+    let mut written = Vec::new();
+    while let Some(entry) = reader.next().map_err(text)? {
+        if let EntryBody::Rows(batch) = &entry.body {
+            let all = transition_rows::decode(batch).map_err(text)?;
+            written.extend(all.into_iter().filter(|t| t.rule == rule));
+        }
+    }
+    Ok(written)
+}
+
+/// What a run that was never cut gives over the final log.
+fn reference(log: &Arc<Log>, rule: &str) -> Result<Vec<Transition>, String> {
+    let references = ReferenceTables::open(Arc::clone(log)).map_err(text)?;
+    let value = log.catalog().get("rules", rule).map_err(text)?.ok_or("the rule is gone")?;
+    let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
+    let planned = planned(parse_rule(&stored.text).map_err(text)?, &relations(log, &references));
+    let (mut runner, mut feed) = stored.open(log, &planned.map_err(text)?).map_err(text)?;
+    let mut transitions = Vec::new();
+    while let Next::Input(input) = feed.next_input().map_err(text)? {
+        transitions.extend(runner.step(&input).map_err(text)?.transitions);
+    }
+    Ok(transitions)
+}
+
+fn declared() -> weir_ingest::model::StreamDefinition {
+    match parse_statements(STREAM).expect("it is SQL").pop() {
+        Some(Statement::CreateStream { definition, .. }) => definition,
+        other => panic!("not a stream: {other:?}"),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
