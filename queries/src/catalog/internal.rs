@@ -1,10 +1,10 @@
 //! An internal log as a table: what the engine decided, refused or delivered.
 //!
 //! Promise: the rows that were durable when the scan was planned, in the order they were written;
-//! a column that older rows do not have is null.
+//! a column that older rows do not have is null, and bytes are shown as text, whatever they are.
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
@@ -32,20 +32,18 @@ impl InternalTable {
     /// The table over `partition`, whose newest rows have `schema`; its columns but `time` may be
     /// missing in older ones and are nullable here.
     pub fn new(partition: Arc<Partition>, schema: &SchemaRef) -> Self {
-        Self { partition, schema: nullable(schema) }
+        Self { partition, schema: shown(schema) }
     }
 }
 
-fn nullable(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| match field.name() == reading::TIME {
-            true => Arc::clone(field),
-            false => Arc::new(field.as_ref().clone().with_nullable(true)),
-        })
-        .collect();
-    Arc::new(arrow::datatypes::Schema::new(fields))
+/// The columns of the table over rows of `schema`.
+fn shown(schema: &SchemaRef) -> SchemaRef {
+    let column = |field: &Arc<Field>| match (field.name().as_str(), field.data_type()) {
+        (reading::TIME, _) => Arc::clone(field),
+        (name, DataType::Binary) => Arc::new(Field::new(name, DataType::Utf8, true)),
+        _ => Arc::new(field.as_ref().clone().with_nullable(true)),
+    };
+    Arc::new(arrow::datatypes::Schema::new(schema.fields().iter().map(column).collect::<Vec<_>>()))
 }
 
 #[async_trait]
@@ -116,9 +114,17 @@ impl PartitionStream for InternalScan {
 /// `rows` with the columns of `schema`, by name: cast where the type differs, null where missing.
 fn adapted(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
+        Some(bytes) if bytes.data_type() == &DataType::Binary => Ok(text(bytes)),
         Some(column) => arrow::compute::cast(column, field.data_type()),
         None => Ok(new_null_array(field.data_type(), rows.num_rows())),
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// Bytes as text. What is none, such as the payload that was refused for it or one that was cut
+/// within a character, has a replacement character in its place.
+fn text(bytes: &ArrayRef) -> ArrayRef {
+    let bytes = bytes.as_binary::<i32>().iter();
+    Arc::new(bytes.map(|bytes| bytes.map(String::from_utf8_lossy)).collect::<StringArray>())
 }

@@ -5,14 +5,16 @@ use super::history::StreamTable;
 use super::internal::InternalTable;
 use super::snapshot::SnapshotTable;
 use super::{LATEST, PUBLIC, SYSTEM, Sources, system};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use std::sync::Arc;
 use weir_engine::alarms::{AlarmBook, transition_rows};
 use weir_engine::deliver::deliveries_schema;
+use weir_engine::runtime::outputs::{errors_schema, late_schema};
 use weir_engine::tables::latest::latest_schema;
+use weir_ingest::doors::dead_letters_schema;
 use weir_ingest::log::InternalLog;
 
 /// The catalog `weir`: the schemas `public`, `latest` and `system`.
@@ -52,57 +54,10 @@ fn internal_tables() -> [(&'static str, InternalLog, SchemaRef); 6] {
         ("alarm_history", InternalLog::Alarms, transition_rows::schema()),
         ("dead_letters", InternalLog::DeadLetters, dead_letters_schema()),
         ("deliveries", InternalLog::Deliveries, deliveries_schema()),
-        (
-            "late_readings",
-            InternalLog::Late,
-            rule_records(&[
-                Field::new("watermark", utc(), true),
-                Field::new("window_end", utc(), true),
-            ]),
-        ),
-        (
-            "rule_errors",
-            InternalLog::RuleErrors,
-            rule_records(&[Field::new("error", DataType::Utf8, true)]),
-        ),
+        ("late_readings", InternalLog::Late, late_schema()),
+        ("rule_errors", InternalLog::RuleErrors, errors_schema()),
         ("rule_rows", InternalLog::Rows, transition_rows::schema()),
     ]
-}
-
-fn utc() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-/// What doors and delivery write; the payload is text here, null where it is none.
-fn dead_letters_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("time", utc(), false),
-        Field::new("received_at", utc(), true),
-        Field::new("door", DataType::Utf8, true),
-        Field::new("topic", DataType::Utf8, true),
-        Field::new("stream", DataType::Utf8, true),
-        Field::new("reason", DataType::Utf8, true),
-        Field::new("code", DataType::Utf8, true),
-        Field::new("payload", DataType::Utf8, true),
-        Field::new("index", DataType::UInt32, true),
-    ]))
-}
-
-/// What a rule records of a reading, and `more`.
-fn rule_records(more: &[Field]) -> SchemaRef {
-    let mut fields = vec![
-        Field::new("time", utc(), false),
-        Field::new("rule", DataType::Utf8, true),
-        Field::new("rule_uid", DataType::UInt64, true),
-        Field::new("rule_version", DataType::UInt32, true),
-        Field::new("ordinal", DataType::UInt64, true),
-        Field::new("stream", DataType::Utf8, true),
-        Field::new("partition", DataType::Int32, true),
-        Field::new("offset", DataType::UInt64, true),
-        Field::new("topic", DataType::Utf8, true),
-    ];
-    fields.extend_from_slice(more);
-    Arc::new(Schema::new(fields))
 }
 
 /// Streams, reference tables, `alarms` and the internal logs.

@@ -10,5 +10,6 @@ mod building;
 mod budget;
 mod history;
 mod latest;
+mod letters;
 mod tables;
 mod wire;
