@@ -4,7 +4,6 @@
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
@@ -95,11 +94,9 @@ impl Executor {
         &self,
         statement: SubscriptionStatement,
     ) -> Result<String, SqlError> {
-        let created = self
-            .deliverer
-            .create(statement, BTreeMap::new())
-            .await
-            .map_err(|error| refused(&error))?;
+        let columns = self.rules.output_columns();
+        let created =
+            self.deliverer.create(statement, columns).await.map_err(|error| refused(&error))?;
         let (name, state) = (created.name, created.state.as_str());
         Ok(match created.secret {
             Some(secret) => {

@@ -172,3 +172,24 @@ fn a_receiver_that_answers_413_gets_one_attempt_and_the_event_is_a_dead_letter()
     assert!(rows.iter().any(|row| row.to_string().contains("413")), "{rows:?}");
     assert!(rows.iter().any(|row| row.to_string().contains("dead")), "{rows:?}");
 }
+
+#[test]
+fn where_may_ask_for_a_column_that_only_the_rule_gives() {
+    let receiver = Receiver::start(Vec::new());
+    let mut server = Server::start_configured(CONFIGURATION);
+    server.expect("deliver");
+    server.define(&RULES.replace("temperature FROM", "temperature, temperature + 15 AS over FROM"));
+    let subscription = |column: &str| {
+        let to = format!("http://{}/hook", receiver.address);
+        format!("CREATE SUBSCRIPTION pager TO '{to}' ON '/shop/1' WHERE {column} > 5;")
+    };
+    let refused = server.run(&["query", &subscription("ovver")]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("no column 'ovver'"), "{said}");
+    server.define(&subscription("over"));
+    server.publish(&readings(&[(7, -14.0), (8, -5.0)]));
+    let (_, event) = receiver.wait_for(1).remove(0);
+    assert_eq!(event.get("data").unwrap_or(&event)["key"]["freezer"], "8", "{event}");
+    server.wait_for_rows("SELECT * FROM alarms", 2, Duration::from_secs(20));
+    assert_eq!(receiver.events().len(), 1, "the freezer that is 1 over is nobody's business");
+}

@@ -373,9 +373,8 @@ impl Rules {
 fn columns_of<'a>(outputs: impl Iterator<Item = &'a SchemaRef>) -> BTreeMap<String, DataType> {
     let mut columns: BTreeMap<String, Option<DataType>> = BTreeMap::new();
     for field in outputs.flat_map(|output| output.fields()) {
-        let known = columns
-            .entry(field.name().clone())
-            .or_insert_with(|| Some(field.data_type().clone()));
+        let known =
+            columns.entry(field.name().clone()).or_insert_with(|| Some(field.data_type().clone()));
         if known.as_ref() != Some(field.data_type()) {
             *known = None;
         }

@@ -13,7 +13,6 @@ fn a_column_that_two_rules_give_with_different_types_is_left_out() {
         output(&[("floor", DataType::Utf8), ("level", DataType::Int64)]),
         output(&[("level", DataType::Float64), ("n", DataType::Int64)]),
     ];
-    let expected =
-        [("floor".to_owned(), DataType::Utf8), ("n".to_owned(), DataType::Int64)].into();
+    let expected = [("floor".to_owned(), DataType::Utf8), ("n".to_owned(), DataType::Int64)].into();
     assert_eq!(columns_of(outputs.iter()), expected);
 }
