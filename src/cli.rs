@@ -1,7 +1,7 @@
 //! The command line: what can be written, what it means, and how it ends.
 
 use crate::{
-    alarms, ask, client, deliveries, demo, log, publish, query, replay, run, series, serve,
+    alarms, ask, client, deliveries, demo, load, log, publish, query, replay, run, series, serve,
 };
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -54,6 +54,8 @@ enum Command {
     Run(run::Arguments),
     /// Send readings, one JSON object a line
     Publish(publish::Arguments),
+    /// Put the rows of a CSV file into a reference table
+    Load(load::Arguments),
     /// Ask in SQL
     Query(query::Arguments),
     /// Ask one of the named questions; without a name, list them
@@ -80,6 +82,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Serve(arguments) => wait(serve::run(arguments)),
         Command::Run(arguments) => wait(run::run(arguments)),
         Command::Publish(arguments) => wait(publish::run(arguments)),
+        Command::Load(arguments) => wait(load::run(arguments)),
         Command::Query(arguments) => wait(query::run(arguments)),
         Command::Ask(arguments) => wait(ask::run(arguments)),
         Command::Alarms(arguments) => wait(alarms::run(arguments)),

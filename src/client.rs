@@ -112,6 +112,18 @@ impl Client {
             .map_err(|error| self.unreachable(error))
     }
 
+    /// Posts rows of a reference table as CSV.
+    /// # Errors
+    /// As [`Self::sql`].
+    pub async fn post_rows(&self, table: &str, csv: Bytes) -> Result<Response> {
+        let mut url = reqwest::Url::parse(&self.base)?;
+        let mut path =
+            url.path_segments_mut().map_err(|()| anyhow!("{} is no address", self.base))?;
+        path.pop_if_empty().extend(["v1", "tables", table, "rows"]);
+        drop(path);
+        self.send(self.http.post(url).header("content-type", media::CSV).body(csv)).await
+    }
+
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }

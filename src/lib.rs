@@ -17,6 +17,7 @@ pub mod demo;
 pub mod alarms;
 pub mod ask;
 pub mod deliveries;
+pub mod load;
 pub mod log;
 pub mod publish;
 pub mod query;

@@ -18,7 +18,9 @@ fn without_a_server_the_sentence_says_how_to_start_one() {
 #[test]
 fn every_subcommand_explains_itself() {
     let help = String::from_utf8_lossy(&weir(&["--help"]).stdout).into_owned();
-    for command in ["run", "publish", "query", "ask", "alarms", "series", "deliveries", "log"] {
+    for command in
+        ["run", "publish", "load", "query", "ask", "alarms", "series", "deliveries", "log"]
+    {
         assert!(help.contains(&format!("  {command}")), "{command} is not in:\n{help}");
         let output = weir(&[command, "--help"]);
         assert!(output.status.success(), "{command} --help");

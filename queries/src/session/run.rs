@@ -160,11 +160,24 @@ impl Session {
         let question = PlannedStatement::Statement(Box::new(ast::Statement::Query(source)));
         let answer = self.ask(question, text, params).await?;
         let rows = gathered(answer).await?;
-        let references = Arc::clone(&self.sources.references);
-        let name = table.clone();
-        let count = blocking(move || references.insert(&name, &columns, &rows)).await?;
-        let count = count.map_err(refused)?;
+        let count = self.insert_rows(&table, columns, rows).await?;
         Ok(format!("{count} {} into '{table}'", if count == 1 { "row" } else { "rows" }))
+    }
+
+    /// Inserts `rows`, the n-th column into the n-th of `columns`, as one INSERT; how many. Durable
+    /// when it returns.
+    /// # Errors
+    /// They do not fit the table; then it is as it was.
+    pub async fn insert_rows(
+        &self,
+        table: &str,
+        columns: Vec<String>,
+        rows: RecordBatch,
+    ) -> Result<usize, QueryError> {
+        let references = Arc::clone(&self.sources.references);
+        let table = table.to_owned();
+        let inserted = blocking(move || references.insert(&table, &columns, &rows)).await?;
+        inserted.map_err(refused)
     }
 }
 

@@ -15,13 +15,13 @@ use weir_engine::deliver::LiveHub;
 use weir_queries::http::{Services, router};
 use weir_queries::session::QueryLimits;
 
-struct Client {
-    building: Building,
+pub struct Client {
+    pub building: Building,
     router: axum::Router,
 }
 
 impl Client {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::over(Building::new())
     }
 
@@ -31,7 +31,7 @@ impl Client {
         Self { building, router: router(Services { session, live }) }
     }
 
-    async fn send(&self, request: Request<Body>) -> Response {
+    pub async fn send(&self, request: Request<Body>) -> Response {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
