@@ -10,7 +10,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use weir::client::Client;
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 

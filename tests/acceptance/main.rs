@@ -8,11 +8,16 @@ mod command_line; // what it says when asked wrongly
 mod crash; // P1, P2: SIGKILL under load
 mod data; // P6: the alarm log against a replay
 mod delivery; // A3: webhooks
+mod downtime; // the server was away: said once, nobody's silence
 mod load; // reference tables from CSV
 mod line; // publish, history, latest values
+mod live; // server-sent events
+mod operators; // acknowledge, shelve, drop
 mod readme; // the first screen, as written
 mod real; // real readings
 mod refusals; // what is wrong is refused with a sentence
 mod replay; // S3: cut and restarted
+mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does
+mod statements; // what each statement does
