@@ -45,8 +45,10 @@ pub struct Runner {
     taken: u64,
     late_ordinal: u64,
     error_ordinal: u64,
-    /// The doors were shut; silence counts from the next event time.
-    reopened: bool,
+    /// How long a silence NO DATA means.
+    silence_us: i64,
+    /// The doors were shut from then until then; silence counts anew from the next event time.
+    shut: Option<(i64, i64)>,
 }
 
 /// What becomes of a result row.
@@ -95,7 +97,8 @@ impl Runner {
             taken: 0,
             late_ordinal: 0,
             error_ordinal: 0,
-            reopened: false,
+            silence_us: statement.no_data.as_ref().map_or(0, |no_data| micros(no_data.after)),
+            shut: None,
         }
     }
 
@@ -145,7 +148,10 @@ impl Runner {
                     self.time_passes(*appended, &mut out)?;
                 }
             }
-            Input::Restart { .. } => self.reopened = true,
+            Input::Restart { down_from, appended, .. } => {
+                let from = self.shut.map_or(down_from.0, |(from, _)| from);
+                self.shut = Some((from, appended.0));
+            }
             Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
             Input::Tables { batch, .. } => {
                 self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
@@ -205,11 +211,15 @@ impl Runner {
         Ok(())
     }
 
+    // The first reading may be one that its sender kept while the doors were shut: a silence that
+    // counted from there would run through time in which nobody could be heard.
     fn note_reopened(&mut self, event_time: i64) {
-        if std::mem::take(&mut self.reopened)
+        if let Some((from, until)) = self.shut.take()
             && let Judge::Alarms(alarms) = &mut self.judge
         {
-            alarms.restart_silence(EventTime(event_time));
+            let reaches_it = event_time.saturating_add(self.silence_us) > from;
+            let at = if reaches_it { event_time.max(until) } else { event_time };
+            alarms.restart_silence(EventTime(at));
         }
     }
 

@@ -1,5 +1,7 @@
 use super::*;
-use crate::alarms::{Authority, NoDataAction, TransitionKind};
+use crate::alarms::{
+    Authority, Command, Condition, NoData, NoDataAction, Severity, Subjects, Target, TransitionKind,
+};
 use proptest::prelude::*;
 use weir_ingest::model::TopicTemplate;
 

@@ -5,6 +5,7 @@ use super::{ReplayOptions, Summary};
 use crate::stream::input::{Flush, Input, Lane, Offsets, Rows};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
+use sonic_rs::JsonValueTrait;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 use weir_ingest::decode::{Decoded, DecodedRows, Decoder};
@@ -353,15 +354,15 @@ fn dedupe_hash(batch: &RecordBatch, row: usize) -> Option<[u8; 16]> {
     hashes.is_valid(row).then(|| hashes.value(row).try_into().expect("16 bytes"))
 }
 
-/// The arrival time of a line, microseconds.
+/// The arrival time of a line, microseconds; only that field is looked at.
 fn arrival_of(line: &[u8], field: &str) -> Option<i64> {
-    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
-    match value.get(field)? {
-        serde_json::Value::String(text) => {
+    let value = sonic_rs::get(line, [field]).ok()?;
+    match (value.as_str(), value.as_i64()) {
+        (Some(text), _) => {
             let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
             Some(time.timestamp_micros())
         }
-        serde_json::Value::Number(number) => weir_ingest::decode::epoch_us(number.as_i64()?),
-        _ => None,
+        (None, Some(epoch)) => weir_ingest::decode::epoch_us(epoch),
+        (None, None) => None,
     }
 }

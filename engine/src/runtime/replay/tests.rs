@@ -77,3 +77,29 @@ fn the_number_of_partitions_does_not_change_what_is_said() {
     };
     assert_eq!(said(1), said(4));
 }
+
+#[test]
+fn with_an_arrival_field_the_clock_is_that_of_arrival() {
+    let reading = |time: i64, arrived: &str, value: i64| {
+        format!(
+            "{{\"time\":{time},\"arrived\":{arrived},\
+             \"topic\":\"/building/41/floor/1/room/1/climate\",\"temperature\":{value}}}\n"
+        )
+    };
+    let base = 1_767_225_600;
+    // The second reading is an hour ahead of its arrival; the third is fine.
+    let input = [
+        reading(base, &format!("\"{}\"", "2026-01-01T00:00:01Z"), 20),
+        reading(base + 3600, &(base + 2).to_string(), 20),
+        reading(base + 3, &(base + 4).to_string(), 30),
+    ]
+    .concat();
+    let mut out = Vec::new();
+    let options = ReplayOptions { arrival: Some("arrived".to_owned()), ..ReplayOptions::default() };
+    replay_file(DEFINE, input.as_bytes(), &options, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let dead: Vec<&str> = text.lines().filter(|l| l.contains("\"dead_letter\"")).collect();
+    assert_eq!(dead.len(), 1, "{text}");
+    assert!(dead[0].contains("\"line\":2") && dead[0].contains("max_future_skew"), "{text}");
+    assert!(text.contains("\"state\":\"raised\""), "{text}");
+}
