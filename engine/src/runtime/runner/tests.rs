@@ -193,6 +193,32 @@ fn a_failing_row_is_listed_and_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_reading_kept_by_its_sender_while_the_doors_were_shut_makes_nobody_silent() {
+    let rule = "CREATE RULE silent ON NO DATA FOR INTERVAL '15' MINUTE RAISE \
+         RAISE WHEN temperature > 60 AS SELECT topic, temperature FROM climate";
+    let mut bench = Bench::new(STREAM, rule);
+    assert_eq!(told(&bench.feed("1:a=20 2:b=20")).len(), 0);
+    let shut = Input::Restart {
+        stream: 0,
+        partition: PartitionId(0),
+        down_from: AppendTime(3 * SECOND),
+        appended: AppendTime(3603 * SECOND),
+    };
+    bench.runner.step(&shut).unwrap();
+    // The first reading is of the time in between; the next one is live again.
+    assert_eq!(told(&bench.feed("600:a=20 3610:a=20 3640:a=20")).len(), 0);
+    // The sensor that stays silent is told 15 minutes after the doors opened.
+    let out = bench.feed("4510:a=20");
+    let told: Vec<_> = out
+        .transitions
+        .iter()
+        .map(|t| (t.event_time.0 / SECOND, t.key.values().join("/"), t.reason.clone()))
+        .collect();
+    let silent = "/building/41/room/b/climate".to_owned();
+    assert_eq!(told, [(4503, silent, Some("no_data".to_owned()))]);
+}
+
+#[test]
 fn what_cannot_be_evaluated_batch_by_batch_is_refused_with_a_sentence() {
     for (rule, sentence) in [
         (
