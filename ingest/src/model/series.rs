@@ -1,7 +1,8 @@
 //! The series of one stream: topic path and level values by dense id.
 //!
-//! Promise: append-only and in memory; an id is here only after the catalog made it durable.
-//! Elsewhere: who gives out ids is `log::catalog`; which columns use them is `reading`.
+//! Promise: append-only and in memory; an id is durable in the catalog before a frame that uses it is
+//! written, so no reader meets one that a crash could take back.
+//! Elsewhere: who gives out ids is `log::streams`; which columns use them is `reading`.
 
 use super::ids::SeriesId;
 use super::topic::TopicTemplate;
