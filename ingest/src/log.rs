@@ -44,7 +44,7 @@ pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
 pub use ticks::{DueTick, TickPolicy};
 
 use crate::io::{Clock, Disk};
-use crate::model::{Column, Limits, SchemaId, StreamDefinition, StreamUid};
+use crate::model::{AppendTime, Column, Limits, SchemaId, StreamDefinition, StreamUid};
 use env::Env;
 use parking_lot::Mutex;
 use recovery::Stop;
@@ -201,6 +201,11 @@ impl Log {
     /// Queues the ticks that are due now; how many.
     pub fn step_ticks(&self) -> usize {
         ticker::tick(&self.env, &self.streams)
+    }
+
+    /// When the next tick is due, for a caller that moves the clock itself.
+    pub fn next_tick(&self) -> Option<AppendTime> {
+        self.streams.all().iter().filter_map(|stream| stream.ticks().lock().next_due()).min()
     }
 
     /// What the committers do after a time without work, on this thread.
