@@ -37,7 +37,7 @@ pub use rule_alarms::{
 pub use severity::{Severity, UnknownSeverity};
 pub use subject::{Subjects, is_at_or_below};
 pub use transition::{
-    HISTORICAL_AFTER_US, Identity, Key, PartitionReceipt, Place, Receipt, Transition,
+    HISTORICAL_AFTER_US, Identity, Key, KeyValue, PartitionReceipt, Place, Receipt, Transition,
     TransitionKind, UnknownKind, Window, is_historical, transition_id,
 };
 pub use verdict::{Condition, Decision, KeyClock, NoData, NoDataAction, NoDataClock, Verdict};

@@ -152,7 +152,7 @@ pub(crate) fn value(value: &Value, start: i64) -> String {
 
 /// A text; in quotes where it would not read as one word.
 pub(crate) fn quoted(text: &str) -> String {
-    if text.is_empty() || text.contains(char::is_whitespace) {
+    if text.is_empty() || text == "null" || text.contains(char::is_whitespace) {
         format!("\"{text}\"")
     } else {
         text.to_owned()

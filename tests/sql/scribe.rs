@@ -5,7 +5,9 @@ use crate::span;
 use arrow::array::RecordBatch;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use weir_engine::alarms::{AlarmBook, Severity, Transition, TransitionKind, transition_rows};
+use weir_engine::alarms::{
+    AlarmBook, KeyValue, Severity, Transition, TransitionKind, transition_rows,
+};
 use weir_ingest::log::{EntryBody, InternalLog, Log};
 use weir_ingest::model::Offset;
 
@@ -178,7 +180,7 @@ impl Scribe {
     /// The output columns that the line does not show already, then what is out of the ordinary.
     fn values(&self, t: &Transition) -> Vec<(String, String)> {
         let shown = |name: &str| {
-            t.key.get(name).is_some()
+            t.key.0.iter().any(|(column, _)| column == name)
                 || (t.window.is_some() && (name == "window_start" || name == "window_end"))
         };
         let fields = Fields::parse(&t.values).0;
@@ -216,9 +218,10 @@ impl Scribe {
 /// `room=a floor=3`; a key that is the topic path alone is just that.
 fn key_text(t: &Transition) -> String {
     match t.key.0.as_slice() {
-        [(name, topic)] if name == "topic" => topic.clone(),
+        [(name, Some(topic))] if name == "topic" => topic.clone(),
         columns => {
-            let text = |(name, value): &(String, String)| format!("{name}={}", quoted(value));
+            let value = |value: &KeyValue| value.as_deref().map_or("null".to_owned(), quoted);
+            let text = |(name, of): &(String, KeyValue)| format!("{name}={}", value(of));
             columns.iter().map(text).collect::<Vec<_>>().join(" ")
         }
     }

@@ -148,7 +148,10 @@ mod tests {
         let target = |seen_ordinal| Target {
             alarm_id: "a".repeat(32),
             rule_uid: 4,
-            key: Key(vec![("site".to_owned(), "berlin".to_owned())]),
+            key: Key(vec![
+                ("site".to_owned(), Some("berlin".to_owned())),
+                ("room".to_owned(), None),
+            ]),
             seen_ordinal,
         };
         let by = || "mia".to_owned();

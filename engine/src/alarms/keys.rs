@@ -6,7 +6,8 @@ use super::lifecycle::{AlarmInput, Effect, State, Why, step};
 use super::members::{Members, Watch};
 use super::subject::Subjects;
 use super::transition::{
-    Identity, Key, Place, Receipt, Transition, TransitionKind, Window, is_historical, transition_id,
+    Identity, Key, KeyValue, Place, Receipt, Transition, TransitionKind, Window, is_historical,
+    transition_id,
 };
 use super::{RuleIdentity, Severity};
 use serde::{Deserialize, Serialize};
@@ -186,7 +187,7 @@ impl Recorder<'_> {
     /// Takes the key through one input of the lifecycle.
     pub(super) fn input(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         state: &mut KeyState,
         input: AlarmInput,
         happening: &Happening<'_>,
@@ -223,7 +224,7 @@ impl Recorder<'_> {
     /// Writes down a command that changed nothing.
     pub(super) fn ineffective(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         state: &mut KeyState,
         why: Why,
         happening: &Happening<'_>,
@@ -238,7 +239,7 @@ impl Recorder<'_> {
 
     fn emit(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         state: &mut KeyState,
         kind: TransitionKind,
         happening: &Happening<'_>,

@@ -7,7 +7,8 @@ use super::lifecycle::State;
 use super::rule_alarms::{RuleIdentity, TooManyKeys};
 use super::subject::Subjects;
 use super::transition::{
-    Identity, Key, Place, Transition, TransitionKind, Window, is_historical, transition_id,
+    Identity, Key, KeyValue, Place, Transition, TransitionKind, Window, is_historical,
+    transition_id,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use weir_ingest::model::{AppendTime, EventTime};
 /// What a checkpoint keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RuleRowsState {
-    counts: Vec<(Vec<String>, Counts)>,
+    counts: Vec<(Vec<KeyValue>, Counts)>,
     next_ordinal: u64,
 }
 
@@ -24,7 +25,7 @@ pub struct RuleRowsState {
 #[derive(Debug, Clone, Copy)]
 pub struct ResultRow<'a> {
     /// Values of the key columns, in order.
-    pub key: &'a [String],
+    pub key: &'a [KeyValue],
     /// Event time: the window's end, or the reading's time.
     pub at: EventTime,
     /// Where it was seen.
@@ -37,7 +38,7 @@ pub struct RuleRows {
     identity: RuleIdentity,
     subjects: Subjects,
     keys_max: usize,
-    counts: BTreeMap<Vec<String>, Counts>,
+    counts: BTreeMap<Vec<KeyValue>, Counts>,
     next_ordinal: u64,
 }
 
@@ -120,7 +121,7 @@ impl RuleRows {
         })
     }
 
-    fn count(&mut self, key: &[String], at: EventTime) -> Result<u32, TooManyKeys> {
+    fn count(&mut self, key: &[KeyValue], at: EventTime) -> Result<u32, TooManyKeys> {
         if let Some(counts) = self.counts.get_mut(key) {
             return Ok(counts.next(at));
         }
@@ -147,7 +148,7 @@ mod tests {
             key_columns: vec!["room".to_owned()],
         };
         let new = || RuleRows::new(identity.clone(), Subjects::new("avg", Vec::new()), 1);
-        let key = ["3J".to_owned()];
+        let key = [Some("3J".to_owned())];
         let row = ResultRow { key: &key, at: EventTime(5), place: Place::Topic("/a") };
         let evidence = || Evidence { values: "{}".to_owned(), receipt: None };
         let mut rows = new();
@@ -157,7 +158,7 @@ mod tests {
         assert_ne!(first.id, second.id);
         assert_eq!((first.ordinal, second.ordinal), (0, 1));
         assert_eq!(restored.row(row, AppendTime(9), evidence()).unwrap(), second);
-        let other = ["3K".to_owned()];
+        let other = [None];
         let one_too_many = ResultRow { key: &other, ..row };
         assert!(rows.row(one_too_many, AppendTime(9), evidence()).is_err());
     }

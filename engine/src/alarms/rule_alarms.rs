@@ -15,7 +15,7 @@ use super::members::{
     Cause, ForTimers, KeyEvent, MayClear, MemberReading, Members, Service, Watch,
 };
 use super::subject::is_at_or_below;
-use super::transition::{Key, Transition, Window};
+use super::transition::{Key, KeyValue, Transition, Window};
 use super::verdict::{Decision, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +25,12 @@ use weir_ingest::model::{AppendTime, EventTime};
 /// What a checkpoint keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleAlarmsState {
-    keys: Vec<(Vec<String>, KeyState)>,
+    keys: Vec<(Vec<KeyValue>, KeyState)>,
     out_of_service: BTreeSet<String>,
     next_ordinal: u64,
 }
 
-type KeyValues = Arc<[String]>;
+type KeyValues = Arc<[KeyValue]>;
 
 /// The alarms of one rule.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl RuleAlarms {
     /// More keys than allowed; the rule must stop.
     pub fn reading(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         reading: &MemberReading<'_>,
         appended: AppendTime,
         evidence: impl FnOnce() -> Evidence,
@@ -247,7 +247,7 @@ impl RuleAlarms {
     /// More keys than allowed; the rule must stop.
     pub fn expect(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         topic: &str,
         at: EventTime,
     ) -> Result<(), TooManyKeys> {
@@ -288,7 +288,7 @@ impl RuleAlarms {
         out
     }
 
-    fn key(&mut self, values: &[String]) -> Result<KeyValues, TooManyKeys> {
+    fn key(&mut self, values: &[KeyValue]) -> Result<KeyValues, TooManyKeys> {
         if let Some((key, _)) = self.keys.get_key_value(values) {
             return Ok(Arc::clone(key));
         }
@@ -302,7 +302,7 @@ impl RuleAlarms {
         Ok(key)
     }
 
-    fn new_key(&self, values: &[String]) -> KeyState {
+    fn new_key(&self, values: &[KeyValue]) -> KeyState {
         let mut state = KeyState::new(match self.settings.judging {
             Judging::Windows => Judge::Window(Watch::new(self.settings.condition)),
             Judging::OnArrival | Judging::InEventTime => Judge::Members(Members::new()),
@@ -315,7 +315,7 @@ impl RuleAlarms {
         state
     }
 
-    fn subject(&self, values: &[String]) -> String {
+    fn subject(&self, values: &[KeyValue]) -> String {
         self.settings.subjects.of(&Key::new(&self.settings.identity.key_columns, values))
     }
 
@@ -395,7 +395,7 @@ impl Recorder<'_> {
     /// What members did, as the lifecycle sees it.
     fn event(
         &mut self,
-        key: &[String],
+        key: &[KeyValue],
         state: &mut KeyState,
         event: KeyEvent,
         mut happening: Happening<'_>,
@@ -441,8 +441,8 @@ fn service_of(places: &BTreeSet<String>, topic: &str) -> Service {
 }
 
 /// One verdict per key, in key order, with the first row that has it.
-fn strongest(rows: &[WindowRow]) -> BTreeMap<&[String], (Verdict, usize)> {
-    let mut strongest: BTreeMap<&[String], (Verdict, usize)> = BTreeMap::new();
+fn strongest(rows: &[WindowRow]) -> BTreeMap<&[KeyValue], (Verdict, usize)> {
+    let mut strongest: BTreeMap<&[KeyValue], (Verdict, usize)> = BTreeMap::new();
     for (i, row) in rows.iter().enumerate() {
         let entry = strongest.entry(&row.key).or_insert((row.verdict, i));
         if strength(row.verdict) > strength(entry.0) {

@@ -17,7 +17,7 @@ impl Subjects {
     }
 
     /// The templates filled in from `key`, up to and including the last capture before the first one
-    /// that it lacks, as far as they agree; the topic path itself where it is in the key; else
+    /// that it lacks or that is NULL there, as far as they agree; the topic path itself where it is in the key; else
     /// `/rules/<rule>`.
     pub fn of(&self, key: &Key) -> String {
         if let Some(topic) = key.get("topic") {
@@ -50,7 +50,8 @@ mod tests {
 
     fn check(templates: &[&str], key: &[(&str, &str)], subject: &str) {
         let templates = templates.iter().map(|t| TopicTemplate::parse(t).unwrap()).collect();
-        let key = Key(key.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect());
+        let value = |text: &str| (text != "NULL").then(|| text.to_owned());
+        let key = Key(key.iter().map(|(n, v)| ((*n).to_owned(), value(v))).collect());
         assert_eq!(Subjects::new("evacuate", templates).of(&key), subject);
     }
 
@@ -68,6 +69,14 @@ mod tests {
         let all = [("org", "o"), ("site", "s"), ("room", "r")];
         check(&[fire], &all, "/org/o/site/s/room/r/fire");
         check(&[fire, gas], &all, "/org/o/site/s");
+    }
+
+    #[test]
+    fn a_capture_that_is_null_ends_the_subject_as_a_missing_one_does() {
+        let fire = "/org/{org}/site/{site}/room/{room}/fire";
+        check(&[fire], &[("org", "o"), ("site", "NULL"), ("room", "r")], "/org/o");
+        check(&[fire], &[("org", "NULL"), ("site", "s")], "/rules/evacuate");
+        check(&[fire], &[("topic", "NULL"), ("org", "o")], "/org/o");
     }
 
     #[test]

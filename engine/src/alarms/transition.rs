@@ -11,24 +11,27 @@ use std::fmt;
 use std::str::FromStr;
 use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId};
 
+/// The value of one key column as text; `None` is NULL, which no text is equal to.
+pub type KeyValue = Option<String>;
+
 /// What an alarm is about: the key columns and their values, in the rule's order. As text (also
-/// serialised): one JSON object.
+/// serialised): one JSON object, NULL as null.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Key(pub Vec<(String, String)>);
+pub struct Key(pub Vec<(String, KeyValue)>);
 
 impl Key {
     /// Pairs the key columns with their values.
-    pub fn new(columns: &[String], values: &[String]) -> Self {
+    pub fn new(columns: &[String], values: &[KeyValue]) -> Self {
         Self(columns.iter().cloned().zip(values.iter().cloned()).collect())
     }
 
-    /// The value of one column.
+    /// The value of one column; `None` also where it is NULL.
     pub fn get(&self, column: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == column).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.as_deref())
     }
 
     /// The values, in order.
-    pub fn values(&self) -> Vec<String> {
+    pub fn values(&self) -> Vec<KeyValue> {
         self.0.iter().map(|(_, value)| value.clone()).collect()
     }
 
@@ -50,7 +53,7 @@ impl<'de> Deserialize<'de> for Key {
         impl<'de> Visitor<'de> for Pairs {
             type Value = Key;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of texts")
+                f.write_str("an object of texts and nulls")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Key, A::Error> {
                 let mut pairs = Vec::new();
@@ -266,7 +269,10 @@ pub fn transition_id(identity: &Identity<'_>) -> String {
     hasher.update(&(identity.key.0.len() as u64).to_le_bytes());
     for (name, value) in &identity.key.0 {
         text(&mut hasher, name);
-        text(&mut hasher, value);
+        match value {
+            Some(value) => text(&mut hasher, value),
+            None => null(&mut hasher),
+        }
     }
     text(&mut hasher, identity.kind.as_str());
     hasher.update(&identity.event_time.0.to_le_bytes());
@@ -291,6 +297,11 @@ pub fn transition_id(identity: &Identity<'_>) -> String {
 fn text(hasher: &mut blake3::Hasher, text: &str) {
     hasher.update(&(text.len() as u64).to_le_bytes());
     hasher.update(text.as_bytes());
+}
+
+/// A length that no text has.
+fn null(hasher: &mut blake3::Hasher) {
+    hasher.update(&u64::MAX.to_le_bytes());
 }
 
 #[cfg(test)]

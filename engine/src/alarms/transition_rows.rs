@@ -250,7 +250,11 @@ mod tests {
             rule_uid: 7,
             rule_version: 2,
             ordinal: 11,
-            key: Key(vec![("site".into(), "ber\"lin".into()), ("floor".into(), "2".into())]),
+            key: Key(vec![
+                ("site".into(), Some("ber\"lin".into())),
+                ("floor".into(), Some("null".into())),
+                ("room".into(), None),
+            ]),
             subject: "/site/berlin".to_owned(),
             kind,
             severity: Severity::High,

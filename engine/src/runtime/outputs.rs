@@ -195,13 +195,11 @@ pub fn json_row(batch: &RecordBatch, row: usize) -> String {
     json_rows(&batch.slice(row, 1)).pop().unwrap_or_else(|| "{}".to_owned())
 }
 
-/// The values of `column` as text; NULL is `null`.
-pub fn texts(column: &ArrayRef) -> Vec<String> {
+/// The values of `column` as text; NULL stays NULL.
+pub fn texts(column: &ArrayRef) -> Vec<Option<String>> {
     let text = arrow::compute::cast(column, &DataType::Utf8);
     match text {
-        Ok(text) => {
-            text.as_string::<i32>().iter().map(|value| value.unwrap_or("null").to_owned()).collect()
-        }
-        Err(_) => vec![format!("{:?}", column.data_type()); column.len()],
+        Ok(text) => text.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect(),
+        Err(_) => vec![Some(format!("{:?}", column.data_type())); column.len()],
     }
 }

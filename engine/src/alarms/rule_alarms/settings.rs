@@ -4,7 +4,7 @@ use super::super::Severity;
 use super::super::lifecycle::State;
 use super::super::members::{ForTimers, MemberRules};
 use super::super::subject::Subjects;
-use super::super::transition::Key;
+use super::super::transition::{Key, KeyValue};
 use super::super::verdict::{Condition, NoData, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ pub struct TooManyKeys {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRow {
     /// Values of the key columns, in order.
-    pub key: Vec<String>,
+    pub key: Vec<KeyValue>,
     /// What the rule says of it.
     pub verdict: Verdict,
 }

@@ -89,7 +89,7 @@ const NOW: AppendTime = AppendTime(0);
 /// `60s:81` is the key's window of a minute; `20s|` is the watermark; `9s restart` in one word
 /// (`9s^`) is the first tick after the doors were shut.
 fn feed(alarms: &mut RuleAlarms, case: Case, word: &str) -> Vec<Transition> {
-    let key = ["berlin".to_owned()];
+    let key = [Some("berlin".to_owned())];
     if let Some(time) = word.strip_suffix('|') {
         return alarms.advance(at(time), NOW);
     }
@@ -261,7 +261,7 @@ fn silence_without_raise_is_shown_as_stale() {
 fn a_sensor_that_never_reported_is_silent_from_where_it_was_expected() {
     let case = case("no_data=60s!");
     let mut alarms = case.alarms(Judging::OnArrival);
-    alarms.expect(&["berlin".to_owned()], &topic("z"), at("100s")).unwrap();
+    alarms.expect(&[Some("berlin".to_owned())], &topic("z"), at("100s")).unwrap();
     assert_eq!(written(&feed(&mut alarms, case, "170s|")), "160s raised(z)[no_data]");
 }
 
@@ -429,8 +429,9 @@ fn a_replaced_rule_carries_its_open_alarms_by_key() {
 #[test]
 fn a_rule_with_too_many_keys_says_so() {
     let mut alarms = case("").alarms(Judging::Windows);
-    let rows: Vec<_> =
-        (0..11).map(|i| WindowRow { key: vec![i.to_string()], verdict: Verdict::Clear }).collect();
+    let rows: Vec<_> = (0..11)
+        .map(|i| WindowRow { key: vec![Some(i.to_string())], verdict: Verdict::Clear })
+        .collect();
     let window = Window { start: EventTime(0), end: EventTime(1) };
     let error = alarms.window(window, &rows, NOW, |_| evidence("")).unwrap_err();
     assert_eq!((error.limit, alarms.key_count()), (10, 10));
@@ -439,7 +440,7 @@ fn a_rule_with_too_many_keys_says_so() {
 #[test]
 fn several_rows_of_one_key_count_as_the_strongest() {
     let mut alarms = case("").alarms(Judging::Windows);
-    let row = |verdict| WindowRow { key: vec!["berlin".to_owned()], verdict };
+    let row = |verdict| WindowRow { key: vec![Some("berlin".to_owned())], verdict };
     let rows = [row(Verdict::Clear), row(Verdict::Raise), row(Verdict::Unknown)];
     let window = Window { start: EventTime(0), end: EventTime(S) };
     let raised = alarms.window(window, &rows, NOW, |i| evidence(&i.to_string())).unwrap();

@@ -1,13 +1,14 @@
 use super::*;
 
 fn key(pairs: &[(&str, &str)]) -> Key {
-    Key(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    let value = |value: &str| (value != "NULL").then(|| value.to_owned());
+    Key(pairs.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect())
 }
 
 #[test]
 fn a_key_is_written_in_the_rule_s_order_and_read_back() {
-    let written = key(&[("site", "berlin"), ("floor", "2\""), ("a", "")]);
-    assert_eq!(written.to_json(), r#"{"site":"berlin","floor":"2\"","a":""}"#);
+    let written = key(&[("site", "berlin"), ("floor", "2\""), ("a", ""), ("b", "NULL")]);
+    assert_eq!(written.to_json(), r#"{"site":"berlin","floor":"2\"","a":"","b":null}"#);
     assert_eq!(serde_json::from_str::<Key>(&written.to_json()).unwrap(), written);
 }
 
@@ -17,6 +18,9 @@ fn an_id_changes_with_every_part_of_what_happened_and_with_nothing_else() {
     let other_sites = [
         key(&[]),
         key(&[("site", "munich")]),
+        key(&[("site", "null")]),
+        key(&[("site", "NULL")]),
+        key(&[("site", "")]),
         key(&[("sit", "eberlin")]),
         key(&[("site", "berlin"), ("", "")]),
     ];

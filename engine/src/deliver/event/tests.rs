@@ -6,7 +6,7 @@ use weir_ingest::model::AppendTime;
 
 /// A raise of `rule` for one floor of building 41.
 pub(in crate::deliver) fn transition(id: &str, floor: &str) -> Transition {
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let pair = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
     Transition {
         id: id.to_owned(),
         alarm_id: Some(id.to_owned()),

@@ -1,7 +1,7 @@
 //! Result rows: their keys and their verdicts, over a whole batch, or row by row where one fails.
 
 use super::super::outputs::texts;
-use crate::alarms::Verdict;
+use crate::alarms::{KeyValue, Verdict};
 use crate::sql::plan::{Key, RulePlan};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use datafusion::common::cast::as_boolean_array;
@@ -10,9 +10,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
 /// Key values of each row of an output batch; `None` where the key is the reading's topic.
-pub(super) fn keys(plan: &RulePlan, batch: &RecordBatch) -> Option<Vec<Vec<String>>> {
+pub(super) fn keys(plan: &RulePlan, batch: &RecordBatch) -> Option<Vec<Vec<KeyValue>>> {
     let Key::Columns(columns) = &plan.key else { return None };
-    let values: Vec<Vec<String>> =
+    let values: Vec<Vec<KeyValue>> =
         columns.iter().map(|(_, index)| texts(batch.column(*index))).collect();
     let rows = 0..batch.num_rows();
     Some(rows.map(|row| values.iter().map(|column| column[row].clone()).collect()).collect())

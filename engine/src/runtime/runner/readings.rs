@@ -4,8 +4,8 @@ use super::super::outputs::{Outputs, json_row};
 use super::evaluate::{keys, verdicts};
 use super::{Judge, Runner, RunnerError, topic_of};
 use crate::alarms::{
-    Evidence, Judging, MayClear, MemberReading, PartitionReceipt, Place, Receipt, ResultRow,
-    Verdict,
+    Evidence, Judging, KeyValue, MayClear, MemberReading, PartitionReceipt, Place, Receipt,
+    ResultRow, Verdict,
 };
 use crate::stream::input::Rows;
 use crate::stream::pipeline::{number_rows, row_column};
@@ -16,7 +16,7 @@ use weir_ingest::model::{AppendTime, EventTime};
 /// A reading that waits for the watermark.
 #[derive(Debug)]
 pub(super) struct Buffered {
-    key: Vec<String>,
+    key: Vec<KeyValue>,
     topic: String,
     verdict: Verdict,
     evidence: Evidence,
@@ -25,7 +25,7 @@ pub(super) struct Buffered {
 /// One result row of a reading.
 struct Result1 {
     row: usize,
-    key: Vec<String>,
+    key: Vec<KeyValue>,
     verdict: std::result::Result<Verdict, String>,
     batch: usize,
     position: usize,
@@ -61,7 +61,7 @@ impl Runner {
                 let row = row_column(&batch).value(position) as usize;
                 let key = match &mut keys {
                     Some(keys) => keys.next().unwrap_or_default(),
-                    None => vec![topic_of(rows, row).to_owned()],
+                    None => vec![Some(topic_of(rows, row).to_owned())],
                 };
                 results.push(Result1 { row, key, verdict, batch: batches.len(), position });
             }

@@ -110,11 +110,16 @@ fn parse(word: &str) -> (i64, &str, Option<f64>) {
 
 fn told(out: &Outputs) -> Vec<String> {
     let seconds = |time: EventTime| time.0 / SECOND;
-    let key = |t: &Transition| t.key.values().join("/");
+    let key = |t: &Transition| joined(&t.key);
     out.transitions
         .iter()
         .map(|t| format!("{}s {} {} {}", seconds(t.event_time), key(t), t.kind, t.values))
         .collect()
+}
+
+fn joined(key: &crate::alarms::Key) -> String {
+    let values = key.values();
+    values.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join("/")
 }
 
 const AVERAGE: &str = "CREATE RULE warm AS SELECT building, window_end, avg(temperature) AS t \
@@ -182,6 +187,31 @@ fn a_reading_that_comes_late_may_raise_but_never_clears() {
 }
 
 #[test]
+fn a_key_that_is_null_is_another_alarm_than_the_text_null() {
+    let rule = "CREATE RULE hot KEY (who) RAISE WHEN temperature > 60 AS SELECT \
+         CASE room WHEN 'a' THEN NULL WHEN 'b' THEN 'null' ELSE room END AS who, temperature \
+         FROM climate";
+    let out = Bench::new(STREAM, rule).feed("1:a=70 2:b=70 3:a=20 4:b=20");
+    let told: Vec<_> =
+        out.transitions.iter().map(|t| format!("{} {}", t.key.to_json(), t.kind)).collect();
+    let (null, text) = (r#"{"who":null}"#, r#"{"who":"null"}"#);
+    let expected = [(null, "raised"), (text, "raised"), (null, "cleared"), (text, "cleared")];
+    assert_eq!(told, expected.map(|(key, kind)| format!("{key} {kind}")));
+    assert_eq!(out.transitions[0].subject, "/rules/hot");
+}
+
+#[test]
+fn a_window_s_group_that_is_null_is_a_key_of_its_own() {
+    let rule = "CREATE RULE warm RAISE WHEN t > 60 AS SELECT who, avg(temperature) AS t FROM \
+         TUMBLE((SELECT *, CASE room WHEN 'a' THEN NULL ELSE 'null' END AS who FROM climate), \
+         DESCRIPTOR(time), size => INTERVAL '1' MINUTE) GROUP BY who, window_start, window_end";
+    let out = Bench::new(STREAM, rule).feed("1:a=70 2:b=70 61:a=20 121:a=1");
+    let told: Vec<_> =
+        out.transitions.iter().map(|t| format!("{} {}", joined(&t.key), t.kind)).collect();
+    assert_eq!(told, ["NULL raised", "null raised", "NULL cleared"]);
+}
+
+#[test]
 fn a_failing_row_is_listed_and_leaves_the_others_alone() {
     let rule = "CREATE RULE ratio RAISE WHEN r > 1 AS \
          SELECT topic, 100 / CAST(temperature AS BIGINT) AS r FROM climate";
@@ -212,7 +242,7 @@ fn a_reading_kept_by_its_sender_while_the_doors_were_shut_makes_nobody_silent() 
     let told: Vec<_> = out
         .transitions
         .iter()
-        .map(|t| (t.event_time.0 / SECOND, t.key.values().join("/"), t.reason.clone()))
+        .map(|t| (t.event_time.0 / SECOND, joined(&t.key), t.reason.clone()))
         .collect();
     let silent = "/building/41/room/b/climate".to_owned();
     assert_eq!(told, [(4503, silent, Some("no_data".to_owned()))]);
