@@ -171,32 +171,21 @@ impl Executor {
             }
             Statement::CreateRule(statement) => self.rules.create(statement),
             Statement::DropRule { name, missing } => self.rules.drop_rule(&name, missing),
-            other => self.operate(other),
+            Statement::Operate(command) => self.operate(command),
+            _ => Err(SqlError::new("this statement cannot be run here")),
         }
     }
 
     /// What an operator says.
-    fn operate(&self, statement: Statement) -> Result<String, SqlError> {
-        let (command, said) = match statement {
-            Statement::Acknowledge { alarm_id, by, comment } => {
-                let target = self.rules.target(&alarm_id)?;
-                (Command::Acknowledge { target, by, comment }, "acknowledged")
-            }
-            Statement::Shelve { alarm_id, hold, by, reason } => {
-                (Rules::shelve(self.rules.target(&alarm_id)?, hold, by, reason), "shelved")
-            }
-            Statement::Unshelve { alarm_id, by } => {
-                (Command::Unshelve { target: self.rules.target(&alarm_id)?, by }, "unshelved")
-            }
-            Statement::TakeOutOfService { topic, by, reason } => {
-                (Command::TakeOutOfService { topic, by, reason }, "out of service")
-            }
-            Statement::ReturnToService { topic, by } => {
-                (Command::ReturnToService { topic, by }, "back in service")
-            }
-            _ => return Err(SqlError::new("this statement cannot be run here")),
+    fn operate(&self, command: Command<String>) -> Result<String, SqlError> {
+        let said = match &command {
+            Command::Acknowledge { .. } => "acknowledged",
+            Command::Shelve { .. } => "shelved",
+            Command::Unshelve { .. } => "unshelved",
+            Command::TakeOutOfService { .. } => "out of service",
+            Command::ReturnToService { .. } => "back in service",
         };
-        self.rules.command(command)?;
+        self.rules.command(command.aimed(|alarm_id| self.rules.target(&alarm_id))?)?;
         Ok(said.to_owned())
     }
 

@@ -4,7 +4,6 @@ use crate::world::{Rule, World, follow, runtime, text};
 use std::sync::Arc;
 use weir_engine::alarms::{Command, Target, command_rows};
 use weir_engine::runtime::definition::{RULES, StoredRule, planned, relations};
-use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements};
 use weir_ingest::log::InternalLog;
 use weir_ingest::model::EventTime;
@@ -70,7 +69,8 @@ impl World {
             Statement::Insert(insert) => self.ask(insert.text),
             Statement::Query(query) => self.ask(query.to_string()),
             Statement::Show(ShowWhat::Alarms) => self.ask("SHOW ALARMS".to_owned()),
-            other => self.operate(other),
+            Statement::Operate(command) => self.operate(command),
+            other => Err(format!("a case cannot say this: {other:?}")),
         }
     }
 
@@ -123,23 +123,8 @@ impl World {
         self.settle()
     }
 
-    fn operate(&mut self, statement: Statement) -> Refused {
-        let command = match statement {
-            Statement::Acknowledge { alarm_id, by, comment } => {
-                Command::Acknowledge { target: self.target(&alarm_id)?, by, comment }
-            }
-            Statement::Shelve { alarm_id, hold, by, reason } => {
-                Rules::shelve(self.target(&alarm_id)?, hold, by, reason)
-            }
-            Statement::Unshelve { alarm_id, by } => {
-                Command::Unshelve { target: self.target(&alarm_id)?, by }
-            }
-            Statement::TakeOutOfService { topic, by, reason } => {
-                Command::TakeOutOfService { topic, by, reason }
-            }
-            Statement::ReturnToService { topic, by } => Command::ReturnToService { topic, by },
-            other => return Err(format!("a case cannot say this: {other:?}")),
-        };
+    fn operate(&mut self, command: Command<String>) -> Refused {
+        let command = command.aimed(|alarm_id| self.target(&alarm_id))?;
         let batch = command_rows::encode(&[(EventTime(self.now()), command)]);
         drop(self.log().internal(InternalLog::Commands).append(batch));
         Ok(())

@@ -36,22 +36,23 @@ impl Authority {
     }
 }
 
-/// One operator command.
+/// One operator command. A statement names the occurrence by its `alarm_id` (`Command<String>`); what is
+/// written down names it as its sender saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// I know.
+pub enum Command<T = Target> {
+    /// `ACKNOWLEDGE ALARM '<id>' BY '<name>' [COMMENT '...']`: I know.
     Acknowledge {
         /// What.
-        target: Target,
+        target: T,
         /// Who.
         by: String,
         /// What they say.
         comment: Option<String>,
     },
-    /// Do not tell me for a while.
+    /// `SHELVE ALARM '<id>' FOR <interval> BY '<name>' REASON '...'`: do not tell me for a while.
     Shelve {
         /// What.
-        target: Target,
+        target: T,
         /// How long from the command's append time on, in microseconds; capped by `shelve_max_us`.
         for_us: i64,
         /// Who.
@@ -61,14 +62,15 @@ pub enum Command {
         /// What they may do.
         authority: Authority,
     },
-    /// Tell me again.
+    /// `UNSHELVE ALARM '<id>' BY '<name>'`: tell me again.
     Unshelve {
         /// What.
-        target: Target,
+        target: T,
         /// Who.
         by: String,
     },
-    /// Everything at this topic path, or below it, is being worked on.
+    /// `TAKE SERIES '<topic>' OUT OF SERVICE BY '<name>' REASON '...'`: everything at this topic path,
+    /// or below it, is being worked on.
     TakeOutOfService {
         /// Where.
         topic: String,
@@ -77,7 +79,7 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// The work is done.
+    /// `RETURN SERIES '<topic>' TO SERVICE BY '<name>'`: the work is done.
     ReturnToService {
         /// As it was taken out.
         topic: String,
@@ -86,9 +88,28 @@ pub enum Command {
     },
 }
 
-impl Command {
+impl<T> Command<T> {
+    /// The same command about what `aim` makes of its target.
+    /// # Errors
+    /// Those of `aim`.
+    pub fn aimed<U, E>(self, aim: impl FnOnce(T) -> Result<U, E>) -> Result<Command<U>, E> {
+        Ok(match self {
+            Self::Acknowledge { target, by, comment } => {
+                Command::Acknowledge { target: aim(target)?, by, comment }
+            }
+            Self::Shelve { target, for_us, by, reason, authority } => {
+                Command::Shelve { target: aim(target)?, for_us, by, reason, authority }
+            }
+            Self::Unshelve { target, by } => Command::Unshelve { target: aim(target)?, by },
+            Self::TakeOutOfService { topic, by, reason } => {
+                Command::TakeOutOfService { topic, by, reason }
+            }
+            Self::ReturnToService { topic, by } => Command::ReturnToService { topic, by },
+        })
+    }
+
     /// The occurrence it is about; none for those about a topic.
-    pub fn target(&self) -> Option<&Target> {
+    pub fn target(&self) -> Option<&T> {
         match self {
             Self::Acknowledge { target, .. }
             | Self::Shelve { target, .. }

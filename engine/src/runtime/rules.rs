@@ -6,7 +6,7 @@
 use super::definition::{Planned, RULES, StoredRule, parse_rule, planned, relations};
 use super::downtime::note_downtime;
 use super::task::{Progressed, RuleState, RuleTask};
-use crate::alarms::{AlarmBook, Authority, Command, StaleAlarms, command_rows, transition_rows};
+use crate::alarms::{AlarmBook, Command, StaleAlarms, command_rows, transition_rows};
 use crate::sql::plan::{Key, Shape};
 use crate::sql::{Existing, Missing, RuleStatement, SqlError, StartFrom};
 use crate::tables::reference::ReferenceTables;
@@ -281,17 +281,6 @@ impl Rules {
         })
     }
 
-    /// SHELVE as a command of an admin: until there are tokens, everybody is.
-    pub fn shelve(
-        target: crate::alarms::Target,
-        hold: Duration,
-        by: String,
-        reason: String,
-    ) -> Command {
-        let for_us = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX / 4);
-        Command::Shelve { target, for_us, by, reason, authority: Authority::Admin }
-    }
-
     /// Waits, a few seconds at most, until every running rule has taken all inputs up to `at`.
     pub fn settle(&self, at: AppendTime) {
         let clock = self.log.clock();
@@ -403,7 +392,7 @@ impl Rule {
     fn status(&self, name: &str, now: AppendTime) -> RuleStatus {
         let progressed = match &self.running {
             Ok(task) => task.progressed(),
-            Err(reason) => not_running(reason),
+            Err(reason) => Progressed::at_start(RuleState::Failed(reason.clone())),
         };
         let lag_seconds = match progressed.lag_rows {
             0 => 0.0,
@@ -412,20 +401,6 @@ impl Rule {
         let text = self.statement.as_ref().map_or(&self.stored.text, |s| &s.text).clone();
         let streams = self.stored.offsets.keys().cloned().collect();
         RuleStatus { name: name.to_owned(), text, streams, progressed, lag_seconds }
-    }
-}
-
-fn not_running(reason: &str) -> Progressed {
-    Progressed {
-        state: RuleState::Failed(reason.to_owned()),
-        taken: AppendTime(i64::MIN),
-        lag_rows: 0,
-        watermark: None,
-        watermarks: Vec::new(),
-        late: 0,
-        errors: 0,
-        outputs: 0,
-        stale: StaleAlarms::default(),
     }
 }
 

@@ -70,6 +70,23 @@ pub struct Progressed {
     pub stale: StaleAlarms,
 }
 
+impl Progressed {
+    /// Nothing taken yet.
+    pub fn at_start(state: RuleState) -> Self {
+        Self {
+            state,
+            taken: AppendTime(i64::MIN),
+            lag_rows: 0,
+            watermark: None,
+            watermarks: Vec::new(),
+            late: 0,
+            errors: 0,
+            outputs: 0,
+            stale: StaleAlarms::default(),
+        }
+    }
+}
+
 /// What the owner of the task asks of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
@@ -98,17 +115,7 @@ impl RuleTask {
     ) -> std::io::Result<Self> {
         let wish = stored.dropped_at.map_or(Wish::Run, Wish::FinishAt);
         let (wish, wished) = watch::channel(wish);
-        let progressed = Arc::new(Mutex::new(Progressed {
-            state: RuleState::Starting,
-            taken: AppendTime(i64::MIN),
-            lag_rows: 0,
-            watermark: None,
-            watermarks: Vec::new(),
-            late: 0,
-            errors: 0,
-            outputs: 0,
-            stale: StaleAlarms::default(),
-        }));
+        let progressed = Arc::new(Mutex::new(Progressed::at_start(RuleState::Starting)));
         let name = format!("rule-{}", runner.identity().name);
         let worker = Worker {
             changes: log.changes(),

@@ -4,7 +4,6 @@
 
 use super::functions;
 use super::windows::{WindowPlanner, expose_tables};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -74,15 +73,5 @@ impl ExprPlanner for EventTimeOrder {
             .to_vec();
         let null_treatment = expr.null_treatment.or(Some(NullTreatment::IgnoreNulls));
         Ok(PlannerResult::Original(RawAggregateExpr { order_by, null_treatment, ..expr }))
-    }
-}
-
-/// The value of a literal interval in microseconds, if that is what `value` is.
-pub fn interval_us(value: &ScalarValue) -> Option<i64> {
-    match value {
-        ScalarValue::IntervalMonthDayNano(Some(v)) if v.months == 0 => {
-            Some(i64::from(v.days) * 86_400_000_000 + v.nanoseconds / 1_000)
-        }
-        _ => None,
     }
 }

@@ -4,6 +4,7 @@
 //! durations and options are values, topics and patterns have been checked.
 //! Elsewhere: whether the stream, rule or alarm it names exists is for whoever runs it.
 
+use crate::alarms::Command;
 pub use crate::alarms::Severity;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
@@ -72,49 +73,9 @@ pub enum Statement {
         /// What happens when there is none.
         missing: Missing,
     },
-    /// `ACKNOWLEDGE ALARM '<id>' BY '<name>' [COMMENT '...']`
-    Acknowledge {
-        /// The occurrence.
-        alarm_id: String,
-        /// Who says so.
-        by: String,
-        /// What they add.
-        comment: Option<String>,
-    },
-    /// `SHELVE ALARM '<id>' FOR <interval> BY '<name>' REASON '...'`
-    Shelve {
-        /// The occurrence.
-        alarm_id: String,
-        /// How long.
-        hold: Duration,
-        /// Who says so.
-        by: String,
-        /// Why.
-        reason: String,
-    },
-    /// `UNSHELVE ALARM '<id>' BY '<name>'`
-    Unshelve {
-        /// The occurrence.
-        alarm_id: String,
-        /// Who says so.
-        by: String,
-    },
-    /// `TAKE SERIES '<topic>' OUT OF SERVICE BY '<name>' REASON '...'`
-    TakeOutOfService {
-        /// The series' topic path.
-        topic: String,
-        /// Who says so.
-        by: String,
-        /// Why.
-        reason: String,
-    },
-    /// `RETURN SERIES '<topic>' TO SERVICE BY '<name>'`
-    ReturnToService {
-        /// The series' topic path.
-        topic: String,
-        /// Who says so.
-        by: String,
-    },
+    /// What an operator says: `ACKNOWLEDGE ALARM`, `SHELVE ALARM`, `UNSHELVE ALARM`, `TAKE SERIES`,
+    /// `RETURN SERIES`. The occurrence is named by its `alarm_id`.
+    Operate(Command<String>),
     /// `SHOW STREAMS | RULES | ALARMS | SUBSCRIPTIONS | PARTITIONS | TABLES`
     Show(ShowWhat),
     /// `FLUSH STREAM name`

@@ -1,5 +1,6 @@
 //! What operators say to alarms and series.
 
+use crate::alarms::{Authority, Command};
 use crate::sql::error::SqlError;
 use crate::sql::statement::Statement;
 use crate::sql::tokens::Cursor;
@@ -8,32 +9,34 @@ use weir_ingest::model::check_topic;
 /// `ACKNOWLEDGE ALARM '<id>' BY '<name>' [COMMENT '...']`
 pub(super) fn acknowledge(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     cursor.expect(&["acknowledge"])?;
-    let alarm_id = alarm(cursor)?;
+    let target = alarm(cursor)?;
     let by = by(cursor)?;
     let comment = if cursor.eat(&["comment"]) { Some(cursor.string("the comment")?) } else { None };
-    Ok(Statement::Acknowledge { alarm_id, by, comment })
+    Ok(Statement::Operate(Command::Acknowledge { target, by, comment }))
 }
 
-/// `SHELVE ALARM '<id>' FOR <interval> BY '<name>' REASON '...'`
+/// `SHELVE ALARM '<id>' FOR <interval> BY '<name>' REASON '...'`; until there are tokens, everybody is
+/// an admin.
 pub(super) fn shelve(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     cursor.expect(&["shelve"])?;
-    let alarm_id = alarm(cursor)?;
+    let target = alarm(cursor)?;
     cursor.expect(&["for"])?;
     let at = cursor.here();
     let hold = cursor.duration()?;
     if hold.is_zero() {
         return Err(SqlError::new("an alarm is shelved for some time, not for none").at(at));
     }
+    let for_us = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX / 4);
     let by = by(cursor)?;
-    let reason = reason(cursor)?;
-    Ok(Statement::Shelve { alarm_id, hold, by, reason })
+    let (reason, authority) = (reason(cursor)?, Authority::Admin);
+    Ok(Statement::Operate(Command::Shelve { target, for_us, by, reason, authority }))
 }
 
 /// `UNSHELVE ALARM '<id>' BY '<name>'`
 pub(super) fn unshelve(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     cursor.expect(&["unshelve"])?;
-    let alarm_id = alarm(cursor)?;
-    Ok(Statement::Unshelve { alarm_id, by: by(cursor)? })
+    let target = alarm(cursor)?;
+    Ok(Statement::Operate(Command::Unshelve { target, by: by(cursor)? }))
 }
 
 /// `TAKE SERIES '<topic>' OUT OF SERVICE BY '<name>' REASON '...'`
@@ -42,7 +45,7 @@ pub(super) fn take(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     let topic = series(cursor)?;
     cursor.expect(&["out", "of", "service"])?;
     let by = by(cursor)?;
-    Ok(Statement::TakeOutOfService { topic, by, reason: reason(cursor)? })
+    Ok(Statement::Operate(Command::TakeOutOfService { topic, by, reason: reason(cursor)? }))
 }
 
 /// `RETURN SERIES '<topic>' TO SERVICE BY '<name>'`
@@ -50,7 +53,7 @@ pub(super) fn give_back(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     cursor.expect(&["return"])?;
     let topic = series(cursor)?;
     cursor.expect(&["to", "service"])?;
-    Ok(Statement::ReturnToService { topic, by: by(cursor)? })
+    Ok(Statement::Operate(Command::ReturnToService { topic, by: by(cursor)? }))
 }
 
 fn alarm(cursor: &mut Cursor) -> Result<String, SqlError> {

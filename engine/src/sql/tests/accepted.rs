@@ -1,6 +1,7 @@
 //! What is taken, and what it means.
 
 use super::one;
+use crate::alarms::{Authority, Command};
 use crate::sql::{
     EventMode, Existing, Handshake, Historical, Missing, NoData, NoDataAction, Severity, ShowWhat,
     StartFrom, Statement, SubscriptionOptions, Target, parse_script, parse_statements,
@@ -189,32 +190,30 @@ fn operators_speak_plainly() {
     for (sql, expected) in [
         (
             "ACKNOWLEDGE ALARM 'a1' BY 'kim' COMMENT 'on my way'",
-            Statement::Acknowledge {
-                alarm_id: text("a1"),
+            Command::Acknowledge {
+                target: text("a1"),
                 by: text("kim"),
                 comment: Some(text("on my way")),
             },
         ),
         (
             "acknowledge alarm 'a1' by 'kim'",
-            Statement::Acknowledge { alarm_id: text("a1"), by: text("kim"), comment: None },
+            Command::Acknowledge { target: text("a1"), by: text("kim"), comment: None },
         ),
         (
             "SHELVE ALARM 'a1' FOR INTERVAL '1' HOUR BY 'kim' REASON 'repair'",
-            Statement::Shelve {
-                alarm_id: text("a1"),
-                hold: seconds(3600),
+            Command::Shelve {
+                target: text("a1"),
+                for_us: 3_600_000_000,
                 by: text("kim"),
                 reason: text("repair"),
+                authority: Authority::Admin,
             },
         ),
-        (
-            "UNSHELVE ALARM 'a1' BY 'kim'",
-            Statement::Unshelve { alarm_id: text("a1"), by: text("kim") },
-        ),
+        ("UNSHELVE ALARM 'a1' BY 'kim'", Command::Unshelve { target: text("a1"), by: text("kim") }),
         (
             "TAKE SERIES '/a/b' OUT OF SERVICE BY 'kim' REASON 'broken'",
-            Statement::TakeOutOfService {
+            Command::TakeOutOfService {
                 topic: text("/a/b"),
                 by: text("kim"),
                 reason: text("broken"),
@@ -222,8 +221,17 @@ fn operators_speak_plainly() {
         ),
         (
             "RETURN SERIES '/a/b' TO SERVICE BY 'kim'",
-            Statement::ReturnToService { topic: text("/a/b"), by: text("kim") },
+            Command::ReturnToService { topic: text("/a/b"), by: text("kim") },
         ),
+    ] {
+        assert_eq!(one(sql), Statement::Operate(expected), "{sql}");
+    }
+}
+
+#[test]
+fn lists_and_explanations_are_asked_for_by_name() {
+    let text = |s: &str| s.to_owned();
+    for (sql, expected) in [
         ("SHOW STREAMS", Statement::Show(ShowWhat::Streams)),
         ("show rules", Statement::Show(ShowWhat::Rules)),
         ("SHOW ALARMS", Statement::Show(ShowWhat::Alarms)),
