@@ -111,8 +111,8 @@ impl Follower {
     }
 
     fn finish(&mut self, at: AppendTime) -> Result<Followed, String> {
-        let event_time = EventTime(self.runner.progress().rule_watermark().max(0));
-        let transitions = self.runner.drop_rule(event_time, at);
+        // A person's act, as an operator's command: it happens when it is said, whatever the readings say.
+        let transitions = self.runner.drop_rule(EventTime(at.0), at);
         let (counts, writes) = self.writes(Outputs { transitions, ..Outputs::default() })?;
         Ok(Followed::Finished { counts, writes })
     }
