@@ -28,6 +28,7 @@ pub struct RuleAlarmsState {
     keys: Vec<(Vec<KeyValue>, KeyState)>,
     out_of_service: BTreeSet<String>,
     next_ordinal: u64,
+    silence_from: Option<EventTime>,
 }
 
 type KeyValues = Arc<[KeyValue]>;
@@ -40,6 +41,8 @@ pub struct RuleAlarms {
     /// Places that people took out of service.
     out_of_service: BTreeSet<String>,
     next_ordinal: u64,
+    /// Silence counts from here at the earliest: before, the doors were shut.
+    silence_from: Option<EventTime>,
     /// When to look at which member (`""` for a window's key); may be early, is never late.
     timers: BTreeSet<(EventTime, KeyValues, String)>,
     shelvings: BTreeSet<(AppendTime, KeyValues)>,
@@ -53,6 +56,7 @@ impl RuleAlarms {
             keys: BTreeMap::new(),
             out_of_service: BTreeSet::new(),
             next_ordinal: 0,
+            silence_from: None,
             timers: BTreeSet::new(),
             shelvings: BTreeSet::new(),
         }
@@ -86,6 +90,7 @@ impl RuleAlarms {
         let mut alarms = Self::new(settings);
         alarms.out_of_service = state.out_of_service;
         alarms.next_ordinal = state.next_ordinal;
+        alarms.silence_from = state.silence_from;
         let timers = alarms.settings.for_timers();
         for (values, mut key_state) in state.keys {
             let key: KeyValues = values.into();
@@ -104,6 +109,7 @@ impl RuleAlarms {
             keys: self.keys.iter().map(|(key, state)| (key.to_vec(), state.clone())).collect(),
             out_of_service: self.out_of_service.clone(),
             next_ordinal: self.next_ordinal,
+            silence_from: self.silence_from,
         }
     }
 
@@ -163,6 +169,7 @@ impl RuleAlarms {
             let Some(state) = self.keys.get_mut(&key) else { continue };
             let Judge::Window(watch) = &mut state.judge else { continue };
             let (decision, _) = watch.step(window.end, verdict, MayClear::Yes, no_data);
+            self.silence_from.iter().for_each(|from| watch.restart(*from));
             if let Some(due) = watch.to_queue(ForTimers::WaitForVerdict) {
                 self.timers.insert((due, Arc::clone(&key), String::new()));
             }
@@ -199,6 +206,7 @@ impl RuleAlarms {
             .step(self.settings.member_rules(), reading, || service_of(places, reading.topic));
         let mut held = false;
         if let Some(watch) = members.watch_mut(reading.topic) {
+            self.silence_from.iter().for_each(|from| watch.restart(*from));
             held = watch.is_held();
             if let Some(due) = watch.to_queue(self.settings.for_timers()) {
                 self.timers.insert((due, Arc::clone(&key), reading.topic.to_owned()));
@@ -234,6 +242,7 @@ impl RuleAlarms {
 
     /// The first reading or tick after the doors were shut is of `at`: silence counts from there.
     pub fn restart_silence(&mut self, at: EventTime) {
+        self.silence_from = self.silence_from.max(Some(at));
         for state in self.keys.values_mut() {
             match &mut state.judge {
                 Judge::Window(watch) => watch.restart(at),
@@ -264,6 +273,7 @@ impl RuleAlarms {
                 (topic, members.expect(rules, topic, at, service))
             }
         };
+        self.silence_from.iter().for_each(|from| watch.restart(*from));
         if let Some(due) = watch.to_queue(self.settings.for_timers()) {
             self.timers.insert((due, Arc::clone(&key), member.to_owned()));
         }

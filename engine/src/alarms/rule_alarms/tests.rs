@@ -246,6 +246,14 @@ fn silence_does_not_count_while_the_doors_were_shut() {
 }
 
 #[test]
+fn silence_does_not_count_before_the_doors_opened_for_what_is_first_known_after() {
+    let raised = "3660s raised(a)[no_data]";
+    check(Judging::OnArrival, "no_data=60s!", "3600s^ 0s/a:70 3659s| 3660s|", raised);
+    let windows = "3600s^ 60s:70 300s:70 3659s| 3660s|";
+    check(Judging::Windows, "no_data=60s!", windows, "3660s raised[no_data]");
+}
+
+#[test]
 fn silence_without_raise_is_shown_as_stale() {
     let case = case("no_data=60s");
     let mut alarms = case.alarms(Judging::OnArrival);
