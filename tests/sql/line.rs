@@ -40,7 +40,7 @@ impl Line {
     }
 
     fn cells(&self) -> [String; 6] {
-        // A tick comes a microsecond after it was due; nobody needs to read that.
+        // Ticks hang on append times, of which no two are the same: a microsecond says nothing here.
         let at = span::write((self.at + 500).div_euclid(1000) * 1000);
         let (what, rule) = (self.what.clone(), self.rule.clone());
         [at, what, rule, self.about.clone(), self.when.clone(), self.values_text()]

@@ -13,6 +13,7 @@ mod line;
 mod scribe;
 mod span;
 mod statements;
+mod system;
 mod table;
 mod ways;
 mod world;

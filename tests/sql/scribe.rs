@@ -3,11 +3,13 @@
 use crate::line::{Fields, Line, quoted, value};
 use crate::span;
 use arrow::array::RecordBatch;
+use chrono::DateTime;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use weir_engine::alarms::{
     AlarmBook, KeyValue, Severity, Transition, TransitionKind, transition_rows,
 };
+use weir_engine::runtime::downtime::WAS_DOWN;
 use weir_ingest::log::{EntryBody, InternalLog, Log};
 use weir_ingest::model::Offset;
 
@@ -69,7 +71,11 @@ impl Scribe {
 
     /// Writes down something that is in no internal log.
     pub(crate) fn say(&mut self, now: i64, what: &str, about: &str, sentence: &str) {
-        let values = vec![(String::new(), sentence.to_owned())];
+        let mut sentence = sentence.to_owned();
+        for (id, name) in &self.occurrences {
+            sentence = sentence.replace(id, name);
+        }
+        let values = vec![(String::new(), sentence)];
         self.lines.push(Line::plain(now - self.start, what, about, values));
     }
 
@@ -150,12 +156,12 @@ impl Scribe {
         if t.kind == TransitionKind::Raised {
             let count = self.raised.entry((t.rule.clone(), key.clone())).or_default();
             *count += 1;
-            let name = format!("{} {key} #{count}", t.rule);
+            let name = joined(&[&t.rule, &key, &format!("#{count}")]);
             self.occurrences.insert(t.id.clone(), name);
         }
         let number = t.alarm_id.as_ref().and_then(|id| self.occurrences.get(id)?.rsplit_once(' '));
         let about = match number {
-            Some((_, number)) => format!("{key} {number}"),
+            Some((_, number)) => joined(&[&key, number]),
             None if key.is_empty() => "-".to_owned(),
             None => key,
         };
@@ -183,7 +189,10 @@ impl Scribe {
             t.key.0.iter().any(|(column, _)| column == name)
                 || (t.window.is_some() && (name == "window_start" || name == "window_end"))
         };
-        let fields = Fields::parse(&t.values).0;
+        let mut fields = Fields::parse(&t.values).0;
+        if t.rule == WAS_DOWN {
+            fields.iter_mut().for_each(|(_, value)| *value = to_milliseconds(value));
+        }
         let mut values: Vec<(String, String)> = fields
             .iter()
             .filter(|(name, _)| !shown(name))
@@ -194,7 +203,7 @@ impl Scribe {
             add("severity", t.severity.to_string());
         }
         if let Some(until) = t.state.annunciation.until() {
-            add("until", self.time(until.0));
+            add("until", self.time(milliseconds(until.0)));
         }
         let only: Vec<&String> = t.topic.iter().collect();
         let members: Vec<&String> = t.members.iter().collect();
@@ -225,6 +234,24 @@ fn key_text(t: &Transition) -> String {
             columns.iter().map(text).collect::<Vec<_>>().join(" ")
         }
     }
+}
+
+/// What hangs on append times, of which no two are the same, is shown without the microseconds that
+/// keep them apart.
+fn milliseconds(us: i64) -> i64 {
+    us.div_euclid(1000) * 1000
+}
+
+fn to_milliseconds(value: &Value) -> Value {
+    let instant = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let cut = instant.and_then(|instant| {
+        DateTime::from_timestamp_micros(milliseconds(instant.timestamp_micros()))
+    });
+    cut.map_or(Value::Null, |instant| Value::from(instant.to_rfc3339()))
+}
+
+fn joined(words: &[&str]) -> String {
+    words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
 
 fn json(batch: &RecordBatch) -> Vec<Fields> {

@@ -137,7 +137,7 @@ impl World {
 
     /// What the session does by itself; the log is pumped meanwhile.
     fn ask(&mut self, said: String) -> Refused {
-        let (log, session) = (self.log(), Arc::clone(&self.engine().session));
+        let (log, session) = (self.log(), self.engine().questions());
         let asked = runtime().spawn(async move {
             match session.run(&said, &Parameters::none()).await? {
                 Reply::Rows(answer) => answer.collect(ROWS_MAX).await.map(Some),

@@ -4,6 +4,7 @@
 //! this. After every step everything that can come out has come out.
 
 use crate::scribe::Scribe;
+use crate::system::Stale;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
@@ -16,7 +17,7 @@ use weir_ingest::decode::{Decoder, topic_of};
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
 use weir_ingest::log::{Log, LogConfig};
 use weir_ingest::model::AppendTime;
-use weir_queries::catalog::{NoSystem, Sources};
+use weir_queries::catalog::{Sources, SystemSource};
 use weir_queries::session::{QueryLimits, ReadOnly, Session};
 
 /// Everything there is.
@@ -41,7 +42,8 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) references: Arc<ReferenceTables>,
-    pub(crate) session: Arc<Session>,
+    session: Arc<Session>,
+    stale: Arc<Stale>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -109,8 +111,9 @@ impl World {
     pub(crate) fn advance_to(&mut self, us: i64) -> Result<(), String> {
         let log = self.log();
         while let Some(due) = log.next_tick().filter(|due| due.0 <= us) {
-            // The floor of append times, which ticks go by, is just below the clock.
-            self.clock.advance_to(due.0 + 1);
+            self.clock.advance_to(due.0);
+            // Ticks go by what every later append time is above: now that is this instant.
+            log.append_clock().draw();
             log.step_ticks();
             log.step_committers();
             self.settle()?;
@@ -197,11 +200,12 @@ impl Engine {
     /// The rules of the catalog, the tables and the questions.
     fn open(log: &Arc<Log>) -> Result<Self, String> {
         let references = Arc::new(ReferenceTables::open(Arc::clone(log)).map_err(text)?);
+        let stale = Arc::new(Stale::default());
         let sources = Sources {
             log: Arc::clone(log),
             latest: Arc::new(LatestTables::new(Arc::clone(log))),
             references: Arc::clone(&references),
-            system: Arc::new(NoSystem),
+            system: Arc::clone(&stale) as Arc<dyn SystemSource>,
         };
         let session = Session::new(sources, Arc::new(ReadOnly), QueryLimits::default());
         let mut rules = Vec::new();
@@ -210,7 +214,17 @@ impl Engine {
             rules.push(Rule::open(log, &references, name, stored)?);
         }
         rules.sort_by_key(|rule| rule.stored.uid);
-        Ok(Self { references, session: Arc::new(session.map_err(text)?), rules })
+        Ok(Self { references, session: Arc::new(session.map_err(text)?), stale, rules })
+    }
+
+    /// The session, knowing what is stale now.
+    pub(crate) fn questions(&self) -> Arc<Session> {
+        let alarms = |rule: &Rule| {
+            let alarms = rule.follower.as_ref()?.runner().alarms()?;
+            Some((rule.name.clone(), alarms.stale_alarms()))
+        };
+        self.stale.set(self.rules.iter().filter_map(alarms).collect());
+        Arc::clone(&self.session)
     }
 }
 
