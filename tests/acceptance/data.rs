@@ -20,6 +20,29 @@ AS SELECT pump, window_end, avg(flow) AS mean
    FROM TUMBLE(pumps, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)
    GROUP BY pump, window_start, window_end;";
 
+/// What replaces the rules on the way, by round.
+const REPLACED: [(u64, &str); 3] = [
+    (
+        6,
+        "CREATE OR REPLACE RULE slow SEVERITY high KEY (pump)
+  RAISE WHEN flow < 3 CLEAR WHEN flow > 7
+AS SELECT pump, flow FROM pumps;",
+    ),
+    (
+        10,
+        "CREATE OR REPLACE RULE low_mean KEY (pump)
+  RAISE WHEN mean < 5 CLEAR WHEN mean > 5.2
+AS SELECT pump, window_end, avg(flow) AS mean
+   FROM TUMBLE(pumps, DESCRIPTOR(time), size => INTERVAL '2' MINUTE)
+   GROUP BY pump, window_start, window_end;",
+    ),
+    (
+        15,
+        "CREATE OR REPLACE RULE slow SEVERITY high RAISE WHEN flow < 1 CLEAR WHEN flow > 7
+AS SELECT pump, flow FROM pumps;",
+    ),
+];
+
 /// Readings of ten pumps, some seconds apart, from `from_s` on.
 fn readings(random: &mut StdRng, from_s: u64, count: u64) -> String {
     (0..count)
@@ -39,7 +62,10 @@ fn the_alarm_log_of_a_server_killed_twenty_times_equals_the_replay() {
     server.define(DEFINE);
     let mut random = StdRng::seed_from_u64(0x70_75_6d_70);
     let mut second = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
+        for (_, sql) in REPLACED.iter().filter(|(at, _)| *at == round) {
+            server.define(sql);
+        }
         for _ in 0..random.random_range(1..6) {
             server.publish(&readings(&mut random, second, 40));
             second += 120;
@@ -49,12 +75,14 @@ fn the_alarm_log_of_a_server_killed_twenty_times_equals_the_replay() {
     }
     server.publish(&readings(&mut random, second, 40));
     settle(&server);
-    let sql = "SELECT rule, key, kind, id, time, \"values\" FROM alarm_history ORDER BY append_time, rule_uid, ordinal";
+    let sql = "SELECT rule, rule_version, key, kind, id, time, \"values\" FROM alarm_history ORDER BY append_time, rule_uid, ordinal";
     let logged = server.query(sql);
     server.stop();
     let ids: HashSet<&str> = logged.iter().filter_map(|row| row["id"].as_str()).collect();
     assert_eq!(ids.len(), logged.len(), "P6: no id twice");
     assert!(logged.len() > 50, "{} transitions", logged.len());
+    let versions = versions_of(&logged);
+    assert_eq!(versions, ["low_mean 1", "low_mean 2", "slow 1", "slow 2", "slow 3"]);
     let output = weir().arg("replay").arg("--data").arg(server.data()).output().expect("it starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
@@ -78,6 +106,13 @@ fn settle(server: &Server) {
         }
         last = now;
     }
+}
+
+fn versions_of(rows: &[Value]) -> Vec<String> {
+    let version = |row: &Value| {
+        format!("{} {}", row["rule"].as_str().unwrap_or_default(), row["rule_version"])
+    };
+    rows.iter().map(version).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 fn by_key(rows: &[Value]) -> BTreeMap<String, Vec<String>> {

@@ -16,6 +16,7 @@ mod operators; // acknowledge, shelve, drop
 mod readme; // the first screen, as written
 mod real; // real readings
 mod refusals; // what is wrong is refused with a sentence
+mod replace; // a new version of a rule that runs
 mod replay; // S3: cut and restarted
 mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be

@@ -52,20 +52,23 @@ fn a_thousand_seeds_of_power_cuts_lose_nothing_that_was_confirmed() {
 
 #[test]
 fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
-    let (mut lives, mut transitions, mut violations) = (0, 0, Vec::new());
+    let (mut lives, mut transitions, mut replacements) = (0, 0, 0);
+    let mut violations = Vec::new();
     for seed in seeds(RULE_SEEDS) {
         match rules::run(seed) {
             Ok(followings) => {
                 lives += followings.lives;
                 transitions += followings.transitions;
+                replacements += followings.replacements;
             }
             Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
         }
     }
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
-    println!("{lives} lives, {transitions} transitions");
+    println!("{lives} lives, {replacements} replacements, {transitions} transitions");
     if std::env::var("WEIR_SEED").is_err() {
         assert!(lives > 2 * RULE_SEEDS && transitions > RULE_SEEDS, "{lives} {transitions}");
+        assert!(replacements > RULE_SEEDS, "{replacements}");
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_engine::alarms::{Transition, transition_rows};
 use weir_engine::runtime::definition::{StoredRule, parse_rule, planned, relations};
-use weir_engine::runtime::feed::Next;
 use weir_engine::runtime::follower::{Followed, Follower};
+use weir_engine::runtime::versions::Step;
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
@@ -30,12 +30,41 @@ const RULES: [&str; 2] = [
      FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
      GROUP BY floor, window_start, window_end",
 ];
+/// What may replace each of them, also more than once: other verdicts, FOR, windows and keys.
+const REPLACEMENTS: [&[&str]; 2] = [
+    &[
+        "CREATE OR REPLACE RULE hot KEY (floor) RAISE WHEN temperature > 24 \
+         AS SELECT floor, room, temperature FROM climate",
+        "CREATE OR REPLACE RULE hot KEY (floor) RAISE WHEN temperature > 24 FOR INTERVAL '3' SECOND \
+         ON NO DATA FOR INTERVAL '20' SECOND RAISE AS SELECT floor, room, temperature FROM climate",
+        "CREATE OR REPLACE RULE hot RAISE WHEN temperature > 26 \
+         AS SELECT floor, room, temperature FROM climate",
+        "CREATE OR REPLACE RULE hot KEY (floor) RAISE WHEN temperature > 24 \
+         AS SELECT floor, max(temperature) AS temperature \
+         FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '9' SECOND) \
+         GROUP BY floor, window_start, window_end",
+    ],
+    &[
+        "CREATE OR REPLACE RULE warm RAISE WHEN t > 24 CLEAR WHEN t < 21 \
+         AS SELECT floor, avg(temperature) AS t \
+         FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
+         GROUP BY floor, window_start, window_end",
+        "CREATE OR REPLACE RULE warm RAISE WHEN t > 23 ON NO DATA FOR INTERVAL '30' SECOND RAISE \
+         AS SELECT floor, max(temperature) AS t \
+         FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '7' SECOND) \
+         GROUP BY floor, window_start, window_end",
+        "CREATE OR REPLACE RULE warm RAISE WHEN t > 22 AS SELECT floor, room, avg(temperature) AS t \
+         FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
+         GROUP BY floor, room, window_start, window_end",
+    ],
+];
 const STEPS: usize = 60;
 
 /// What happened, to see that something did.
 #[derive(Debug, Default)]
 pub(crate) struct Followings {
     pub(crate) lives: u64,
+    pub(crate) replacements: u64,
     pub(crate) transitions: u64,
 }
 
@@ -44,12 +73,15 @@ struct World {
     disk: SimulatedDisk,
     clock: Arc<SimulatedClock>,
     seconds: i64,
+    replacements: u64,
 }
 
 /// One process: a log and the rules that follow it.
 struct Life {
     log: Arc<Log>,
     stream: Arc<Stream>,
+    references: ReferenceTables,
+    stored: Vec<StoredRule>,
     followers: Vec<Follower>,
 }
 
@@ -60,6 +92,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         disk: SimulatedDisk::new(seed),
         clock: Arc::new(SimulatedClock::at(1_700_000_000_000_000)),
         seconds: 0,
+        replacements: 0,
     };
     let mut followings = Followings::default();
     let mut steps = 0;
@@ -81,6 +114,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         world.disk.restart();
     }
     followings.transitions = world.check()?;
+    followings.replacements = world.replacements;
     Ok(followings)
 }
 
@@ -96,12 +130,12 @@ impl World {
             None => log.create_stream(declared()).map_err(text)?,
         };
         let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
-        let mut followers = Vec::new();
+        let (mut all, mut followers) = (Vec::new(), Vec::new());
         for (rule, uid) in RULES.iter().zip(1..) {
             let planned = planned(parse_rule(rule).map_err(text)?, &relations(&log, &references));
             let planned = planned.map_err(text)?;
             let name = planned.statement.name.clone();
-            let stored = match log.catalog().get("rules", &name).map_err(text)? {
+            let stored: StoredRule = match log.catalog().get("rules", &name).map_err(text)? {
                 Some(value) => serde_json::from_slice(&value).map_err(text)?,
                 None => {
                     let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
@@ -110,12 +144,31 @@ impl World {
                     stored
                 }
             };
-            let (runner, feed) = stored.open(&log, &planned).map_err(text)?;
-            let mut follower = Follower::new(runner, feed);
+            let planned = stored.planned(&relations(&log, &references)).map_err(text)?;
+            let mut follower = Follower::new(stored.open_all(&log, &planned).map_err(text)?);
             follower.read_written(&log)?;
             followers.push(follower);
+            all.push(stored);
         }
-        Ok(Life { log, stream, followers })
+        Ok(Life { log, stream, references, stored: all, followers })
+    }
+
+    /// Another version in the place of a rule.
+    fn replace(&mut self, life: &mut Life) -> Result<(), String> {
+        let which = self.rng.random_range(0..RULES.len());
+        let others = REPLACEMENTS[which];
+        let statement = parse_rule(others[self.rng.random_range(0..others.len())]).map_err(text)?;
+        let name = statement.name.clone();
+        let planned = planned(statement, &relations(&life.log, &life.references));
+        let planned = planned.map_err(text)?;
+        let stored = StoredRule::replacing(&life.stored[which], &life.log, &planned);
+        let version = stored.open(&life.log, &planned).map_err(text)?;
+        let value = serde_json::to_vec(&stored).map_err(text)?;
+        life.log.catalog().put("rules", &name, &value).map_err(text)?;
+        life.followers[which].replace_by(version);
+        life.stored[which] = stored;
+        self.replacements += 1;
+        Ok(())
     }
 
     /// Readings, time or a rule's next inputs, as the seed decides.
@@ -129,6 +182,7 @@ impl World {
                 life.log.step_ticks();
                 life.log.step_committers();
             }
+            6 if self.rng.random_bool(0.4) => self.replace(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
                 follow(life, which)?;
@@ -237,11 +291,11 @@ fn reference(log: &Arc<Log>, rule: &str) -> Result<Vec<Transition>, String> {
     let references = ReferenceTables::open(Arc::clone(log)).map_err(text)?;
     let value = log.catalog().get("rules", rule).map_err(text)?.ok_or("the rule is gone")?;
     let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
-    let planned = planned(parse_rule(&stored.text).map_err(text)?, &relations(log, &references));
-    let (mut runner, mut feed) = stored.open(log, &planned.map_err(text)?).map_err(text)?;
+    let planned = stored.planned(&relations(log, &references)).map_err(text)?;
+    let mut versions = stored.open_all(log, &planned).map_err(text)?;
     let mut transitions = Vec::new();
-    while let Next::Input(input) = feed.next_input().map_err(text)? {
-        transitions.extend(runner.step(&input).map_err(text)?.transitions);
+    while let Step::Taken { outputs, .. } = versions.step(None)? {
+        transitions.extend(outputs.transitions);
     }
     Ok(transitions)
 }

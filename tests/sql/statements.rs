@@ -3,8 +3,10 @@
 use crate::world::{Rule, World, follow, runtime, text};
 use std::sync::Arc;
 use weir_engine::alarms::{Command, Target, command_rows};
-use weir_engine::runtime::definition::{RULES, StoredRule, planned, relations};
-use weir_engine::sql::{RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements};
+use weir_engine::runtime::definition::{Planned, RULES, StoredRule, planned, relations};
+use weir_engine::sql::{
+    Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
+};
 use weir_ingest::log::InternalLog;
 use weir_ingest::model::EventTime;
 use weir_queries::session::{Parameters, Reply};
@@ -78,16 +80,35 @@ impl World {
         let log = self.log();
         let name = statement.name.clone();
         let references = Arc::clone(&self.engine().references);
-        if self.engine().rules.iter().any(|rule| rule.name == name) {
+        let there = self.engine().rules.iter().position(|rule| rule.name == name);
+        let replaces = statement.existing == Existing::Replace;
+        if there.is_some() && !replaces {
             return Err(format!("there is a rule '{name}' already"));
         }
         let planned = planned(statement, &relations(&log, &references)).map_err(message)?;
+        if let Some(there) = there {
+            return self.replace_rule(there, &planned);
+        }
         let uid = log.catalog().next_uid(RULES).map_err(text)?;
         let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
         let value = serde_json::to_vec(&stored).map_err(text)?;
         log.catalog().put(RULES, &name, &value).map_err(text)?;
         let rule = Rule::open(&log, &references, name, stored)?;
         self.engine().rules.push(rule);
+        Ok(())
+    }
+
+    /// Its followers have taken everything there is.
+    fn replace_rule(&mut self, there: usize, planned: &Planned) -> Refused {
+        let log = self.log();
+        let rule = &mut self.engine().rules[there];
+        let stored = StoredRule::replacing(&rule.stored, &log, planned);
+        let value = serde_json::to_vec(&stored).map_err(text)?;
+        log.catalog().put(RULES, &rule.name, &value).map_err(text)?;
+        if let Some(follower) = &mut rule.follower {
+            follower.replace_by(stored.open(&log, planned).map_err(message)?);
+        }
+        rule.stored = stored;
         Ok(())
     }
 

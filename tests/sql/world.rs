@@ -8,7 +8,7 @@ use crate::system::Stale;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
-use weir_engine::runtime::definition::{RULES, StoredRule, parse_rule, planned, relations};
+use weir_engine::runtime::definition::{RULES, StoredRule, relations};
 use weir_engine::runtime::downtime::note_downtime;
 use weir_engine::runtime::follower::{Followed, Follower, Write};
 use weir_engine::tables::latest::LatestTables;
@@ -236,10 +236,8 @@ impl Rule {
         name: String,
         stored: StoredRule,
     ) -> Result<Self, String> {
-        let statement = parse_rule(&stored.text).map_err(text)?;
-        let planned = planned(statement, &relations(log, references)).map_err(text)?;
-        let (runner, feed) = stored.open(log, &planned).map_err(text)?;
-        let mut follower = Follower::new(runner, feed);
+        let planned = stored.planned(&relations(log, references)).map_err(text)?;
+        let mut follower = Follower::new(stored.open_all(log, &planned).map_err(text)?);
         follower.read_written(log)?;
         Ok(Self { name, stored, follower: Some(follower) })
     }

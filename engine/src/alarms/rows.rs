@@ -67,6 +67,11 @@ impl RuleRows {
         self.next_ordinal
     }
 
+    /// Counts outputs from `ordinal` on.
+    pub fn go_on_from(&mut self, ordinal: u64) {
+        self.next_ordinal = ordinal;
+    }
+
     /// One result row as an event.
     /// # Errors
     /// More keys than allowed; the rule must stop.

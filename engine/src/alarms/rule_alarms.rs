@@ -16,7 +16,7 @@ use super::members::{
 };
 use super::subject::is_at_or_below;
 use super::transition::{Key, KeyValue, Transition, Window};
-use super::verdict::{Decision, Verdict};
+use super::verdict::{Decision, NoData, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -63,9 +63,14 @@ impl RuleAlarms {
     }
 
     /// Starts a new version of the rule with the alarms that the old one had listed, by key: what was
-    /// in condition still is, and FOR and silence count anew. `Err` gives the old version back when
-    /// its keys are others or are judged otherwise; its alarms must then be dropped with it.
-    pub fn replace(self, settings: RuleSettings) -> Result<Self, Box<Self>> {
+    /// in condition still is, FOR counts anew, and silence too, for what is in condition from `judged`
+    /// on: so far the old version has judged. `Err` gives the old version back when its keys are others
+    /// or are judged otherwise; its alarms must then be dropped with it.
+    pub fn replace(
+        self,
+        settings: RuleSettings,
+        judged: Option<EventTime>,
+    ) -> Result<Self, Box<Self>> {
         let windows = |settings: &RuleSettings| settings.judging == Judging::Windows;
         let columns = |settings: &RuleSettings| settings.identity.key_columns.clone();
         if windows(&settings) != windows(&self.settings)
@@ -78,11 +83,35 @@ impl RuleAlarms {
         for (_, key) in &mut state.keys {
             key.held.clear();
             match &mut key.judge {
-                Judge::Window(watch) => *watch = watch.anew(settings.condition),
-                Judge::Members(members) => members.renew(settings.condition),
+                Judge::Window(watch) => {
+                    *watch = watch.anew(settings.condition);
+                    expect_active(watch, judged, settings.no_data);
+                }
+                Judge::Members(members) => {
+                    members.renew(settings.condition);
+                    let watches = members.watches_mut();
+                    watches.for_each(|(_, watch)| expect_active(watch, judged, settings.no_data));
+                }
             }
         }
         Ok(Self::restore(settings, state))
+    }
+
+    /// A new version that has nothing of this one's alarms; what people took out of service stays out,
+    /// and outputs are counted on.
+    #[must_use]
+    pub fn without_keys(self, settings: RuleSettings) -> Self {
+        Self {
+            out_of_service: self.out_of_service,
+            next_ordinal: self.next_ordinal,
+            silence_from: self.silence_from,
+            ..Self::new(settings)
+        }
+    }
+
+    /// Counts outputs from `ordinal` on.
+    pub fn go_on_from(&mut self, ordinal: u64) {
+        self.next_ordinal = ordinal;
     }
 
     /// Goes on from a checkpoint of the same version.
@@ -282,14 +311,24 @@ impl RuleAlarms {
 
     /// The rule is gone: its open alarms close and nothing is left.
     pub fn rule_dropped(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
+        self.close_all(&Happening::new(at, appended))
+    }
+
+    /// The rule has a new version that cannot carry its open alarms: they close.
+    pub fn rule_replaced(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
+        let mut happening = Happening::new(at, appended);
+        happening.reason = Some("replaced".to_owned());
+        self.close_all(&happening)
+    }
+
+    fn close_all(&mut self, happening: &Happening<'_>) -> Vec<Transition> {
         let mut out = Vec::new();
-        let happening = Happening::new(at, appended);
         for (key, state) in &mut self.keys {
             recorder(&self.settings, &mut self.next_ordinal, &mut out).input(
                 key,
                 state,
                 AlarmInput::RuleDropped,
-                &happening,
+                happening,
             );
         }
         self.keys.clear();
@@ -440,6 +479,13 @@ fn input_of(decision: Decision) -> Option<AlarmInput> {
         Decision::None => None,
         Decision::Raise => Some(AlarmInput::Raise),
         Decision::Clear => Some(AlarmInput::Clear),
+    }
+}
+
+/// Silence of what is in condition counts from `judged` on.
+fn expect_active(watch: &mut Watch, judged: Option<EventTime>, no_data: Option<NoData>) {
+    if let Some(judged) = judged.filter(|_| watch.in_condition()) {
+        watch.expect(judged, no_data);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::feed::{Feed, FeedStart};
 use super::runner::{Runner, key_columns};
+use super::versions::{Version, Versions};
 use crate::alarms::RuleIdentity;
 use crate::sql::plan::{Relations, RulePlan, Shape, plan_rule};
 use crate::sql::{RuleStatement, SqlError, StartFrom, Statement, parse_statements};
@@ -35,10 +36,13 @@ pub struct StoredRule {
     pub commands: Offset,
     /// DROP RULE was said at this place; the rule is finished there.
     pub dropped_at: Option<AppendTime>,
+    /// The version that this one replaces at the place it starts after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Box<Self>>,
 }
 
 /// A stored rule, planned.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Planned {
     /// The statement.
     pub statement: RuleStatement,
@@ -104,7 +108,56 @@ impl StoredRule {
             StartFrom::Timestamp(EventTime(at)) => AppendTime(at - 1),
         };
         let text = planned.statement.text.clone();
-        Self { uid, version: 1, text, starts_after, offsets: ends, commands, dropped_at: None }
+        let offsets = ends;
+        Self {
+            uid,
+            version: 1,
+            text,
+            starts_after,
+            offsets,
+            commands,
+            dropped_at: None,
+            replaces: None,
+        }
+    }
+
+    /// The next version of `old`, whose place of replacement is now decided: nothing beyond it may have
+    /// been taken.
+    pub fn replacing(old: &Self, log: &Log, planned: &Planned) -> Self {
+        Self {
+            version: old.version + 1,
+            replaces: Some(Box::new(old.clone())),
+            ..Self::starting(log, planned, old.uid, StartFrom::Now)
+        }
+    }
+
+    /// Every version, the oldest first.
+    pub fn versions(&self) -> Vec<&Self> {
+        let mut versions: Vec<&Self> =
+            std::iter::successors(Some(self), |version| version.replaces.as_deref()).collect();
+        versions.reverse();
+        versions
+    }
+
+    /// Plans every version, the oldest first.
+    /// # Errors
+    /// A version does not suit the streams and tables there are.
+    pub fn planned(&self, relations: &Relations) -> Result<Vec<Planned>, SqlError> {
+        let plan = |version: &&Self| planned(parse_rule(&version.text)?, relations);
+        self.versions().iter().map(plan).collect()
+    }
+
+    /// The rule without state, with all that replaces its first version; `planned` as
+    /// [`Self::planned`] gives it.
+    /// # Errors
+    /// A stream is gone.
+    pub fn open_all(&self, log: &Log, planned: &[Planned]) -> Result<Versions, SqlError> {
+        let opened = self.versions().into_iter().zip(planned).map(|(v, p)| v.open(log, p));
+        let mut opened = opened.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let first = opened.next().ok_or_else(|| SqlError::new("the rule was not planned"))?;
+        let mut versions = Versions::new(first);
+        opened.for_each(|version| versions.replace_by(version));
+        Ok(versions)
     }
 
     /// Its identity.
@@ -118,10 +171,10 @@ impl StoredRule {
         }
     }
 
-    /// The rule without state, and its inputs from the start.
+    /// This version without state, and its inputs from the start.
     /// # Errors
     /// A stream is gone.
-    pub fn open(&self, log: &Log, planned: &Planned) -> Result<(Runner, Feed), SqlError> {
+    pub fn open(&self, log: &Log, planned: &Planned) -> Result<Version, SqlError> {
         let mut streams = Vec::new();
         for definition in &planned.plan.streams {
             let name = definition.name();
@@ -135,7 +188,7 @@ impl StoredRule {
         let identity = self.identity(planned);
         let plan = Arc::clone(&planned.plan);
         let runner = Runner::new(&planned.statement, plan, identity, self.starts_after);
-        Ok((runner, Feed::new(log, streams, self.commands)))
+        Ok(Version { runner, feed: Feed::new(log, streams, self.commands) })
     }
 }
 

@@ -4,14 +4,14 @@
 //! and a difference stops the rule (P6). No thread, no waiting: a task pumps it in production, a seeded
 //! loop in simulation.
 
-use super::feed::{Feed, Next};
 use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
 use super::runner::Runner;
-use crate::alarms::{RuleIdentity, Transition, TransitionKind, transition_rows};
+use super::versions::{Step, Version, Versions};
+use crate::alarms::{Transition, TransitionKind, transition_rows};
 use arrow::array::RecordBatch;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use weir_ingest::log::{EntryBody, InternalLog, Log};
-use weir_ingest::model::{AppendTime, EventTime};
+use weir_ingest::model::AppendTime;
 
 /// Rows for an internal log.
 pub type Write = (InternalLog, RecordBatch);
@@ -19,9 +19,9 @@ pub type Write = (InternalLog, RecordBatch);
 /// A rule and its inputs.
 #[derive(Debug)]
 pub struct Follower {
-    runner: Runner,
-    feed: Feed,
-    written: Written,
+    versions: Versions,
+    /// By version.
+    written: BTreeMap<u32, Written>,
 }
 
 /// How many outputs a step had, those written before included.
@@ -63,26 +63,31 @@ pub enum Followed {
 
 impl Follower {
     /// A rule at its start.
-    pub fn new(runner: Runner, feed: Feed) -> Self {
-        Self { runner, feed, written: Written::default() }
+    pub fn new(versions: Versions) -> Self {
+        Self { versions, written: BTreeMap::new() }
     }
 
     /// Learns what the internal logs hold of this rule; once, before the first step.
     /// # Errors
     /// An internal log cannot be read.
     pub fn read_written(&mut self, log: &Log) -> Result<(), String> {
-        self.written = Written::read(log, self.runner.identity())?;
+        self.written = read_written(log, self.runner().identity().uid)?;
         Ok(())
     }
 
-    /// The rule.
+    /// Adds a version that replaces the newest so far. Nothing beyond its place may have been taken.
+    pub fn replace_by(&mut self, version: Version) {
+        self.versions.replace_by(version);
+    }
+
+    /// The version at work.
     pub fn runner(&self) -> &Runner {
-        &self.runner
+        self.versions.runner()
     }
 
     /// Rows still to be taken.
     pub fn lag_rows(&self) -> u64 {
-        self.feed.lag_rows()
+        self.versions.lag_rows()
     }
 
     /// Takes one input, or the end at `finish_at`.
@@ -90,31 +95,17 @@ impl Follower {
     /// The rule must stop: its inputs cannot be read, its state passes a bound, or an output differs
     /// from the one that was written before.
     pub fn follow(&mut self, finish_at: Option<AppendTime>) -> Result<Followed, String> {
-        match self.feed.next_input().map_err(|e| e.to_string())? {
-            Next::Input(input) => {
-                let appended = input.appended();
-                if let Some(at) = finish_at.filter(|at| appended > *at) {
-                    return self.finish(at);
-                }
-                let outputs = self.runner.step(&input).map_err(|e| e.to_string())?;
+        Ok(match self.versions.step(finish_at)? {
+            Step::Taken { appended, outputs } => {
                 let (counts, writes) = self.writes(outputs)?;
-                Ok(Followed::Taken { appended, counts, writes })
+                Followed::Taken { appended, counts, writes }
             }
-            Next::Wait => {
-                let safe = self.feed.safe_time();
-                match finish_at.filter(|at| safe >= *at) {
-                    Some(at) => self.finish(at),
-                    None => Ok(Followed::Waiting { safe }),
-                }
+            Step::Waiting { safe } => Followed::Waiting { safe },
+            Step::Finished { outputs } => {
+                let (counts, writes) = self.writes(outputs)?;
+                Followed::Finished { counts, writes }
             }
-        }
-    }
-
-    fn finish(&mut self, at: AppendTime) -> Result<Followed, String> {
-        // A person's act, as an operator's command: it happens when it is said, whatever the readings say.
-        let transitions = self.runner.drop_rule(EventTime(at.0), at);
-        let (counts, writes) = self.writes(Outputs { transitions, ..Outputs::default() })?;
-        Ok(Followed::Finished { counts, writes })
+        })
     }
 
     fn writes(&mut self, mut outputs: Outputs) -> Result<(Counts, Vec<Write>), String> {
@@ -126,10 +117,12 @@ impl Follower {
         if outputs.is_empty() {
             return Ok((counts, Vec::new()));
         }
-        self.written.suppress(&mut outputs)?;
+        let rule = self.versions.runner().identity();
+        if let Some(written) = self.written.get_mut(&rule.version) {
+            written.suppress(&mut outputs)?;
+        }
         let (rows, alarms): (Vec<Transition>, Vec<Transition>) =
             outputs.transitions.into_iter().partition(|t| t.kind == TransitionKind::Row);
-        let rule = self.runner.identity();
         let mut writes = Vec::new();
         if !alarms.is_empty() {
             writes.push((InternalLog::Alarms, transition_rows::encode(&alarms)));
@@ -147,7 +140,7 @@ impl Follower {
     }
 }
 
-/// What the internal logs already hold of this rule.
+/// What the internal logs already hold of one version.
 #[derive(Debug, Default)]
 struct Written {
     ids: HashMap<u64, String>,
@@ -155,30 +148,35 @@ struct Written {
     errors: u64,
 }
 
-impl Written {
-    fn read(log: &Log, rule: &RuleIdentity) -> Result<Self, String> {
-        let mut written = Self::default();
-        for which in [InternalLog::Alarms, InternalLog::Rows] {
-            each_batch(log, which, |batch| {
-                let transitions = transition_rows::decode(batch).map_err(|e| e.to_string())?;
-                let own = transitions
-                    .into_iter()
-                    .filter(|t| t.rule_uid == rule.uid && t.rule_version == rule.version);
-                written.ids.extend(own.map(|t| (t.ordinal, t.id)));
-                Ok(())
-            })?;
-        }
-        each_batch(log, InternalLog::Late, |batch| {
-            written.late = written.late.max(ordinals_written(rule, batch));
+/// What the internal logs already hold of a rule, by version.
+fn read_written(log: &Log, uid: u64) -> Result<BTreeMap<u32, Written>, String> {
+    let mut all: BTreeMap<u32, Written> = BTreeMap::new();
+    for which in [InternalLog::Alarms, InternalLog::Rows] {
+        each_batch(log, which, |batch| {
+            let transitions = transition_rows::decode(batch).map_err(|e| e.to_string())?;
+            for transition in transitions.into_iter().filter(|t| t.rule_uid == uid) {
+                let written = all.entry(transition.rule_version).or_default();
+                written.ids.insert(transition.ordinal, transition.id);
+            }
             Ok(())
         })?;
-        each_batch(log, InternalLog::RuleErrors, |batch| {
-            written.errors = written.errors.max(ordinals_written(rule, batch));
-            Ok(())
-        })?;
-        Ok(written)
     }
+    for (which, of) in [
+        (InternalLog::Late, (|written| &mut written.late) as fn(&mut Written) -> &mut u64),
+        (InternalLog::RuleErrors, |written| &mut written.errors),
+    ] {
+        each_batch(log, which, |batch| {
+            for (version, ordinals) in ordinals_written(uid, batch) {
+                let known = of(all.entry(version).or_default());
+                *known = ordinals.max(*known);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(all)
+}
 
+impl Written {
     /// Leaves out what is written already.
     fn suppress(&mut self, outputs: &mut Outputs) -> Result<(), String> {
         let mut different = None;

@@ -8,6 +8,7 @@ use arrow::array::{
     UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::alarms::{RuleIdentity, Transition};
@@ -134,17 +135,18 @@ pub fn encode_errors(rule: &RuleIdentity, errors: &[RuleError]) -> RecordBatch {
     RecordBatch::try_new(errors_schema(), columns).expect("columns follow the schema")
 }
 
-/// How many outputs of this rule version a batch of [`late_schema`] or [`errors_schema`] proves: one
-/// more than its largest ordinal of that rule, or 0.
-pub fn ordinals_written(rule: &RuleIdentity, batch: &RecordBatch) -> u64 {
+/// How many outputs of a rule a batch of [`late_schema`] or [`errors_schema`] proves: by version, one
+/// more than its largest ordinal.
+pub fn ordinals_written(uid: u64, batch: &RecordBatch) -> BTreeMap<u32, u64> {
     let uids = batch.column(2).as_primitive::<UInt64Type>();
     let versions = batch.column(3).as_primitive::<arrow::datatypes::UInt32Type>();
     let ordinals = batch.column(4).as_primitive::<UInt64Type>();
-    (0..batch.num_rows())
-        .filter(|i| uids.value(*i) == rule.uid && versions.value(*i) == rule.version)
-        .map(|i| ordinals.value(i) + 1)
-        .max()
-        .unwrap_or(0)
+    let mut written = BTreeMap::new();
+    for row in (0..batch.num_rows()).filter(|row| uids.value(*row) == uid) {
+        let known: &mut u64 = written.entry(versions.value(row)).or_default();
+        *known = (*known).max(ordinals.value(row) + 1);
+    }
+    written
 }
 
 fn identity_columns(

@@ -12,9 +12,9 @@ mod lines; // outputs as NDJSON
 pub use data::replay_data;
 pub use lines::Summary;
 
-use super::feed::Next;
 use super::outputs::Outputs;
 use super::runner::Runner;
+use super::versions::{Step, Versions};
 use crate::sql::SqlError;
 use crate::stream::input::Input;
 use arrivals::Arrivals;
@@ -190,25 +190,26 @@ fn step(runner: &mut Runner, input: &Input) -> Result<Outputs, ReplayError> {
     })
 }
 
-/// Takes everything a feed has, outputs as lines.
+/// Takes everything the versions of a rule have to take, outputs as lines.
 fn drain(
-    feed: &mut super::feed::Feed,
-    runner: &mut Runner,
-    until: Option<AppendTime>,
+    name: &str,
+    versions: &mut Versions,
+    dropped_at: Option<AppendTime>,
     lines: &mut Lines<'_>,
 ) -> Result<(), ReplayError> {
-    let name = runner.identity().name.clone();
+    let failed = |reason| ReplayError::Rule { rule: name.to_owned(), reason };
     loop {
-        let next = feed.next_input().map_err(|e| ReplayError::Log(e.to_string()))?;
-        let Next::Input(input) = next else { break };
-        if until.is_some_and(|until| input.appended() > until) {
-            break;
-        }
-        let outputs = step(runner, &input)?;
-        lines.outputs(0, &name, &outputs);
+        let (outputs, ended) = match versions.step(dropped_at).map_err(failed)? {
+            Step::Taken { outputs, .. } => (outputs, false),
+            Step::Finished { outputs } => (outputs, true),
+            Step::Waiting { .. } => return Ok(()),
+        };
+        lines.outputs(0, name, &outputs);
         lines.settle()?;
+        if ended {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]

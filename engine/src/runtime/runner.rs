@@ -6,7 +6,10 @@
 
 mod evaluate;
 mod readings;
+mod succession;
 mod windows;
+
+pub use succession::{Misfit, Succession};
 
 use super::outputs::{LateReading, Outputs, ReadingPlace, RuleError};
 use crate::alarms::{
@@ -24,6 +27,7 @@ use readings::Buffered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use succession::Term;
 use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
 
 /// A rule that is running.
@@ -33,6 +37,8 @@ pub struct Runner {
     plan: Arc<RulePlan>,
     /// Outputs begin with inputs appended after this place.
     starts_after: AppendTime,
+    /// What of it is another version's.
+    term: Term,
     progress: Progress,
     fold: TableFold,
     tables: Tables,
@@ -88,6 +94,7 @@ impl Runner {
             applied: vec![Vec::new(); plan.streams.len()],
             identity,
             starts_after,
+            term: Term::default(),
             progress,
             fold: TableFold::new(),
             tables: Tables::new(),
@@ -200,9 +207,13 @@ impl Runner {
 
     /// Fires everything that event time has come to, in its order.
     fn time_passes(&mut self, appended: AppendTime, out: &mut Outputs) -> Result<(), RunnerError> {
+        if self.term.is_held(appended) {
+            return Ok(());
+        }
         self.close_windows(appended, out)?;
-        self.apply_waiting(appended, out)?;
-        let timed = EventTime(self.progress.rule_timed());
+        let timed = self.progress.rule_timed().min(self.term.last());
+        self.apply_waiting(timed, appended, out)?;
+        let timed = EventTime(timed);
         if let Judge::Alarms(alarms) = &mut self.judge
             && alarms.next_due().is_some_and(|due| due <= timed)
         {
@@ -230,7 +241,7 @@ impl Runner {
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
         let Judge::Alarms(alarms) = &mut self.judge else { return Ok(()) };
-        if appended <= self.starts_after {
+        if appended <= self.starts_after || self.term.is_told_before(appended) {
             return Ok(());
         }
         let commands =
@@ -252,7 +263,8 @@ impl Runner {
     }
 
     fn late(&mut self, rows: &Rows, row: usize, closed: i64, end: Option<i64>, out: &mut Outputs) {
-        if rows.appended(row) <= self.starts_after {
+        let others = end.is_some_and(|end| !self.term.judges(end));
+        if others || rows.appended(row) <= self.starts_after {
             return;
         }
         out.late.push(LateReading {

@@ -3,19 +3,19 @@
 //! Promise: outputs are durable before the next input is taken. Elsewhere: what is taken and what is
 //! written is the follower's; this only waits, for commits and for wishes.
 
-use super::definition::StoredRule;
-use super::feed::Feed;
 use super::follower::{Counts, Followed, Follower, Write};
-use super::runner::Runner;
+use super::versions::Version;
 use crate::alarms::{RuleAlarms, StaleAlarms};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+use weir_ingest::io::Clock;
 use weir_ingest::log::{AppendError, InternalLog, Log};
 use weir_ingest::model::{AppendTime, EventTime};
 
@@ -52,6 +52,8 @@ impl RuleState {
 pub struct Progressed {
     /// How it is.
     pub state: RuleState,
+    /// The version at work; 0 when none is.
+    pub version: u32,
     /// Nothing at or before this append time is still to be taken.
     pub taken: AppendTime,
     /// Rows still to be taken.
@@ -75,6 +77,7 @@ impl Progressed {
     pub fn at_start(state: RuleState) -> Self {
         Self {
             state,
+            version: 0,
             taken: AppendTime(i64::MIN),
             lag_rows: 0,
             watermark: None,
@@ -91,6 +94,7 @@ impl Progressed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
     Run,
+    Hold,
     FinishAt(AppendTime),
     Stop,
 }
@@ -99,8 +103,44 @@ enum Wish {
 #[derive(Debug)]
 pub struct RuleTask {
     wish: watch::Sender<Wish>,
+    shared: Arc<Shared>,
     progressed: Arc<Mutex<Progressed>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a task and its thread say to each other beside wishes.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The thread takes nothing.
+    held: AtomicBool,
+    /// Versions that the follower does not know yet.
+    replacements: Mutex<Vec<Version>>,
+}
+
+/// How long a rule may take to come to rest.
+const HOLD_WITHIN_US: u64 = 5_000_000;
+
+/// A rule that takes no input as long as this lives.
+#[derive(Debug)]
+pub struct Held<'t>(&'t RuleTask);
+
+impl Held<'_> {
+    /// Goes on, with a version that replaces the newest so far.
+    pub fn replace_by(self, version: Version) {
+        self.0.shared.replacements.lock().push(version);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.wish.send_if_modified(|wish| {
+            let held = *wish == Wish::Hold;
+            if held {
+                *wish = Wish::Run;
+            }
+            held
+        });
+    }
 }
 
 impl RuleTask {
@@ -109,28 +149,50 @@ impl RuleTask {
     /// The thread cannot be started.
     pub fn start(
         log: Arc<Log>,
-        runner: Runner,
-        feed: Feed,
-        stored: &StoredRule,
+        follower: Follower,
+        dropped_at: Option<AppendTime>,
     ) -> std::io::Result<Self> {
-        let wish = stored.dropped_at.map_or(Wish::Run, Wish::FinishAt);
+        let wish = dropped_at.map_or(Wish::Run, Wish::FinishAt);
         let (wish, wished) = watch::channel(wish);
         let progressed = Arc::new(Mutex::new(Progressed::at_start(RuleState::Starting)));
-        let name = format!("rule-{}", runner.identity().name);
+        let shared = Arc::new(Shared::default());
+        let name = format!("rule-{}", follower.runner().identity().name);
         let worker = Worker {
             changes: log.changes(),
             log,
-            follower: Follower::new(runner, feed),
+            follower,
             wished,
+            shared: Arc::clone(&shared),
             progressed: Arc::clone(&progressed),
         };
         let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
-        Ok(Self { wish, progressed, thread: Mutex::new(Some(thread)) })
+        Ok(Self { wish, shared, progressed, thread: Mutex::new(Some(thread)) })
     }
 
     /// What can be seen of it.
     pub fn progressed(&self) -> Progressed {
         self.progressed.lock().clone()
+    }
+
+    /// Waits until it takes nothing: a place drawn now is behind everything it took.
+    /// # Errors
+    /// It has ended, or does not come to rest.
+    pub fn hold(&self, clock: &dyn Clock) -> Result<Held<'_>, String> {
+        self.wish.send_replace(Wish::Hold);
+        let held = Held(self);
+        let until = clock.monotonic_us() + HOLD_WITHIN_US;
+        while !self.shared.held.load(Ordering::SeqCst) {
+            match self.progressed.lock().state.clone() {
+                RuleState::Failed(reason) => return Err(reason),
+                RuleState::Stopped => return Err("it has ended".to_owned()),
+                RuleState::Starting | RuleState::Running | RuleState::Degraded => {}
+            }
+            if clock.monotonic_us() > until {
+                return Err("it is busy; say it again in a moment".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(held)
     }
 
     /// Takes all inputs up to `at`, closes its open alarms and ends; waits for that.
@@ -158,6 +220,7 @@ struct Worker {
     log: Arc<Log>,
     follower: Follower,
     wished: watch::Receiver<Wish>,
+    shared: Arc<Shared>,
     changes: watch::Receiver<u64>,
     progressed: Arc<Mutex<Progressed>>,
 }
@@ -183,9 +246,16 @@ impl Worker {
             self.changes.borrow_and_update();
             let finish_at = match wish {
                 Wish::Run => None,
+                Wish::Hold => {
+                    self.rest();
+                    continue;
+                }
                 Wish::FinishAt(at) => Some(at),
                 Wish::Stop => return Ok(()),
             };
+            for version in self.shared.replacements.lock().drain(..) {
+                self.follower.replace_by(version);
+            }
             match self.follower.follow(finish_at)? {
                 Followed::Taken { appended, counts, writes } => {
                     self.note(counts);
@@ -202,6 +272,13 @@ impl Worker {
                 }
             }
         }
+    }
+
+    // Woken by a wish alone.
+    fn rest(&mut self) {
+        self.shared.held.store(true, Ordering::SeqCst);
+        drop(futures::executor::block_on(self.wished.changed()));
+        self.shared.held.store(false, Ordering::SeqCst);
     }
 
     // Woken by a commit or a wish.
@@ -232,6 +309,7 @@ impl Worker {
         let progress = runner.progress();
         let known = |time: i64| (time > NEVER).then_some(EventTime(time));
         let mut progressed = self.progressed.lock();
+        progressed.version = runner.identity().version;
         progressed.taken = safe;
         progressed.lag_rows = self.follower.lag_rows();
         progressed.watermark = known(progress.rule_watermark());

@@ -116,6 +116,15 @@ impl Progress {
         progress.newest = progress.newest.max(time);
     }
 
+    /// Goes on where `other` is in a stream that both read.
+    pub fn go_on_from(&mut self, stream: usize, other: &Self, its_stream: usize) {
+        let theirs = other.lanes.iter().filter(|lane| lane.stream == its_stream);
+        let ours = self.lanes.iter_mut().filter(|lane| lane.stream == stream);
+        for (ours, theirs) in ours.zip(theirs) {
+            *ours = LaneProgress { stream, ..*theirs };
+        }
+    }
+
     /// A tick was seen. After FLUSH STREAM, windows are closed up to `windows_until`.
     pub fn tick(&mut self, lane: usize, event_time: EventTime, flush: Flush, windows_until: i64) {
         self.observe(lane, event_time.0);

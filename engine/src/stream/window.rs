@@ -213,6 +213,11 @@ impl Windows {
         self.open.keys().next().map(|start| start + self.aggregation.window.size_us)
     }
 
+    /// The latest end of the open windows.
+    pub fn last_end(&self) -> Option<i64> {
+        self.open.keys().next_back().map(|start| start + self.aggregation.window.size_us)
+    }
+
     /// Takes the first open window out if it ends by `closed`.
     /// # Errors
     /// What an aggregate cannot evaluate; the window is gone then.

@@ -427,8 +427,8 @@ fn a_replaced_rule_carries_its_open_alarms_by_key() {
     let mut settings = case.settings(Judging::OnArrival, Severity::High);
     settings.identity.version = 2;
     let other = case.settings(Judging::Windows, Severity::High);
-    let alarms = alarms.replace(other).expect_err("judged otherwise");
-    let mut alarms = alarms.replace(settings).unwrap();
+    let alarms = alarms.replace(other, None).expect_err("judged otherwise");
+    let mut alarms = alarms.replace(settings, None).unwrap();
     let cleared = feed(&mut alarms, case, "5s/a:70").remove(0);
     assert_eq!((cleared.kind, cleared.rule_version), (TransitionKind::Cleared, 2));
     assert_eq!(cleared.alarm_id, Some(target.alarm_id));

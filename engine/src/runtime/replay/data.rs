@@ -3,7 +3,7 @@
 
 use super::lines::Lines;
 use super::{ReplayError, Summary, drain};
-use crate::runtime::definition::{RULES, StoredRule, parse_rule, planned, relations};
+use crate::runtime::definition::{RULES, StoredRule, relations};
 use crate::tables::reference::ReferenceTables;
 use std::io::Write;
 use std::sync::Arc;
@@ -26,10 +26,9 @@ pub fn replay_data(
             continue;
         }
         let stored: StoredRule = serde_json::from_slice(&value).map_err(|e| failed(&e))?;
-        let statement = parse_rule(&stored.text).map_err(ReplayError::Sql)?;
-        let planned = planned(statement, &relations(log, &references)).map_err(ReplayError::Sql)?;
-        let (mut runner, mut feed) = stored.open(log, &planned).map_err(ReplayError::Sql)?;
-        drain(&mut feed, &mut runner, stored.dropped_at, &mut lines)?;
+        let planned = stored.planned(&relations(log, &references)).map_err(ReplayError::Sql)?;
+        let mut versions = stored.open_all(log, &planned).map_err(ReplayError::Sql)?;
+        drain(&name, &mut versions, stored.dropped_at, &mut lines)?;
     }
     let summary = lines.counts();
     lines.summary(&summary)?;

@@ -5,7 +5,7 @@ use crate::alarms::RuleIdentity;
 use crate::runtime::runner::{Runner, key_columns};
 use crate::sql::plan::{Relations, RulePlan, plan_rule, session_config};
 use crate::sql::{
-    InsertStatement, RuleStatement, SqlError, StartFrom, Statement, TableStatement,
+    Existing, InsertStatement, RuleStatement, SqlError, StartFrom, Statement, TableStatement,
     parse_statements, planner,
 };
 use crate::stream::input::Input;
@@ -168,6 +168,9 @@ impl Definitions {
             Some(StartFrom::Timestamp(EventTime(at))) => AppendTime(at - 1),
             Some(StartFrom::Now | StartFrom::Earliest) | None => AppendTime(i64::MIN),
         };
+        if statement.existing == Existing::Replace {
+            self.rules.retain(|rule| rule.identity.name != statement.name);
+        }
         self.rules.push(ReplayedRule { identity, statement, plan, streams, starts_after });
         Ok(())
     }

@@ -154,13 +154,13 @@ impl Runner {
         Ok(())
     }
 
-    /// Applies the waiting readings that the watermark has come to, in event-time order.
+    /// Applies the waiting readings up to `timed`, in event-time order.
     pub(super) fn apply_waiting(
         &mut self,
+        timed: i64,
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
-        let timed = self.progress.rule_timed();
         while let Some(entry) = self.waiting.first_entry() {
             let at = entry.key().0;
             if at > timed {

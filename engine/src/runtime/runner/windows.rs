@@ -168,6 +168,9 @@ impl Runner {
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
+        if !self.term.judges(closed.end) {
+            return Ok(());
+        }
         for batch in self.result_rows(closed, appended, out) {
             let keys = keys(&self.plan, &batch).unwrap_or_default();
             let sensors = sensors_of(closed, &batch);
