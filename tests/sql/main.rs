@@ -10,6 +10,7 @@ mod case;
 mod diff;
 mod header;
 mod line;
+mod replayed;
 mod scribe;
 mod span;
 mod statements;

@@ -4,6 +4,7 @@ use crate::case::{Case, Step, What};
 use crate::diff::diff;
 use crate::header::Applies;
 use crate::line::{Line, layout, same, sorted};
+use crate::replayed;
 use crate::world::World;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -64,6 +65,7 @@ pub(crate) fn check(case: &Case) -> Vec<String> {
         }
     };
     note("with a restart after every batch", restarted(case, &straight));
+    note("as weir replay", replayed::check(case, &straight.transitions));
     if case.ways.partitions == Applies::Yes {
         note("with 1 and with 4 partitions", partitioned(case));
     }
