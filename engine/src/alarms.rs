@@ -31,8 +31,8 @@ pub use members::{
 };
 pub use rows::{ResultRow, RuleRows, RuleRowsState};
 pub use rule_alarms::{
-    Judging, KeyView, RuleAlarms, RuleAlarmsState, RuleIdentity, RuleSettings, TooManyKeys,
-    WindowRow,
+    Judging, KeyView, RuleAlarms, RuleAlarmsState, RuleIdentity, RuleSettings, Suppression,
+    TooManyKeys, WindowRow,
 };
 pub use severity::{Severity, UnknownSeverity};
 pub use subject::{Subjects, is_at_or_below};

@@ -193,3 +193,28 @@ fn where_may_ask_for_a_column_that_only_the_rule_gives() {
     server.wait_for_rows("SELECT * FROM alarms", 2, Duration::from_secs(20));
     assert_eq!(receiver.events().len(), 1, "the freezer that is 1 over is nobody's business");
 }
+
+#[test]
+fn a_suppressed_alarm_is_listed_and_told_only_when_suppression_ends_and_it_is_still_active() {
+    let receiver = Receiver::start(Vec::new());
+    let mut server = Server::start_configured(CONFIGURATION);
+    server.expect("deliver");
+    server.define(&RULES.replace("RAISE WHEN", "SUPPRESS WHEN temperature > 0 RAISE WHEN"));
+    server.define(&format!(
+        "CREATE SUBSCRIPTION pager TO 'http://{}/hook' ON '/shop/1';",
+        receiver.address
+    ));
+    server.publish(&readings(&[(7, 5.0), (8, 5.0)]));
+    let rows = server.wait_for_rows("SELECT * FROM alarms", 2, Duration::from_secs(20));
+    assert!(rows.iter().all(|row| row["annunciation"] == "suppressed"), "A2: {rows:?}");
+    server.publish(&readings(&[(8, -20.0), (7, -10.0)]));
+    let (_, event) = receiver.wait_for(1).remove(0);
+    let data = event.get("data").unwrap_or(&event);
+    assert_eq!((&data["state"], &data["key"]["freezer"]), (&"unsuppressed".into(), &"7".into()));
+    server.wait_for_rows("SELECT * FROM alarm_history", 5, Duration::from_secs(20));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(receiver.events().len(), 1, "freezer 8 came and went unheard");
+    let explained = server.query("EXPLAIN RULE too_warm");
+    let row = explained.iter().find(|row| row["what"] == "suppressed").expect("it is explained");
+    assert!(row["how"].as_str().is_some_and(|how| how.contains("temperature > 0")), "{row}");
+}

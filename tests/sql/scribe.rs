@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use weir_engine::alarms::{
-    AlarmBook, KeyValue, Severity, Transition, TransitionKind, transition_rows,
+    AlarmBook, Annunciation, KeyValue, Severity, Transition, TransitionKind, transition_rows,
 };
 use weir_engine::runtime::downtime::WAS_DOWN;
 use weir_ingest::log::{EntryBody, InternalLog, Log};
@@ -215,7 +215,9 @@ impl Scribe {
                 add(name, quoted(text));
             }
         }
-        for (flag, word) in [(t.late, "late"), (t.historical, "historical")] {
+        let suppressed = t.state.annunciation == Annunciation::Suppressed;
+        let flags = [(suppressed, "suppressed"), (t.late, "late"), (t.historical, "historical")];
+        for (flag, word) in flags {
             if flag {
                 add("", word.to_owned());
             }

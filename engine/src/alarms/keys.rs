@@ -96,6 +96,8 @@ pub(super) struct KeyState {
     pub(super) judge: Judge,
     /// What the running FOR clocks have last seen, by member.
     pub(super) held: BTreeMap<String, Evidence>,
+    /// Members (`""` for a window's key) whose newest row SUPPRESS WHEN is true of.
+    pub(super) suppressing: BTreeSet<String>,
     counts: Counts,
 }
 
@@ -111,6 +113,7 @@ impl KeyState {
             involved: BTreeSet::new(),
             judge,
             held: BTreeMap::new(),
+            suppressing: BTreeSet::new(),
             counts: Counts::default(),
         }
     }

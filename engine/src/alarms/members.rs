@@ -3,6 +3,7 @@
 //! Promise: a member leaves only by its own CLEAR or by a person who takes it out of service; a
 //! reading that arrives after newer ones of its member may raise and never clears.
 
+use super::rule_alarms::Suppression;
 use super::verdict::{Condition, Decision, KeyClock, NoData, NoDataAction, NoDataClock, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -313,6 +314,11 @@ impl Members {
         back.for_each(|(_, watch)| watch.return_to_service());
     }
 
+    /// Topic paths in condition now, in order.
+    pub fn active(&self) -> impl Iterator<Item = &str> {
+        self.in_condition.iter().map(String::as_str)
+    }
+
     /// Topic paths in condition now.
     pub fn in_condition(&self) -> Vec<String> {
         self.in_condition.iter().cloned().collect()
@@ -350,6 +356,8 @@ pub struct MemberReading<'a> {
     pub verdict: Verdict,
     /// Whether it came in time.
     pub may_clear: MayClear,
+    /// What SUPPRESS WHEN says of it.
+    pub suppression: Suppression,
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 mod operators;
 mod settings;
+mod suppression;
 
 pub use settings::{Judging, KeyView, RuleIdentity, RuleSettings, TooManyKeys, WindowRow};
+pub use suppression::Suppression;
 
 use super::keys::{Evidence, Happening, Judge, KeyState, Recorder};
 use super::lifecycle::{AlarmInput, Annunciation};
@@ -82,6 +84,7 @@ impl RuleAlarms {
         state.keys.retain(|(_, key)| key.state.is_listed());
         for (_, key) in &mut state.keys {
             key.held.clear();
+            key.suppressing.clear();
             match &mut key.judge {
                 Judge::Window(watch) => {
                     *watch = watch.anew(settings.condition);
@@ -202,12 +205,16 @@ impl RuleAlarms {
             if let Some(due) = watch.to_queue(ForTimers::WaitForVerdict) {
                 self.timers.insert((due, Arc::clone(&key), String::new()));
             }
-            let Some(input) = input_of(decision) else { continue };
+            state.note_suppression("", rows[row].suppression);
+            let event = event_of(decision);
+            if event.is_none() && !state.turns_suppression("") {
+                continue;
+            }
             let mut happening = Happening::new(window.end, appended);
             happening.window = Some(window);
             happening.evidence = Some(evidence(row));
             recorder(&self.settings, &mut self.next_ordinal, &mut out)
-                .input(&key, state, input, &happening);
+                .judged(&key, state, "", event, happening);
         }
         Ok(out)
     }
@@ -242,7 +249,11 @@ impl RuleAlarms {
             }
         }
         let hold = held && reading.verdict != Verdict::Unknown;
-        let shown = (event.is_some() || hold).then(evidence);
+        if reading.may_clear == MayClear::Yes {
+            state.note_suppression(reading.topic, reading.suppression);
+        }
+        let happened = event.is_some() || state.turns_suppression(reading.topic);
+        let shown = (happened || hold).then(evidence);
         match &shown {
             Some(evidence) if hold => {
                 state.held.insert(reading.topic.to_owned(), evidence.clone());
@@ -250,12 +261,17 @@ impl RuleAlarms {
             _ if !held => drop(state.held.remove(reading.topic)),
             _ => {}
         }
-        if let Some(event) = event {
+        if happened {
             let mut happening = Happening::new(reading.at, appended);
             happening.topic = Some(reading.topic);
             happening.evidence = shown;
-            recorder(&self.settings, &mut self.next_ordinal, &mut out)
-                .event(&key, state, event, happening);
+            recorder(&self.settings, &mut self.next_ordinal, &mut out).judged(
+                &key,
+                state,
+                reading.topic,
+                event,
+                happening,
+            );
         }
         Ok(out)
     }
@@ -418,7 +434,13 @@ impl RuleAlarms {
         let mut happening = Happening::new(due, appended);
         happening.topic = (!member.is_empty()).then_some(member);
         happening.evidence = state.held.remove(member);
-        recorder(&self.settings, &mut self.next_ordinal, out).event(key, state, event, happening);
+        recorder(&self.settings, &mut self.next_ordinal, out).judged(
+            key,
+            state,
+            member,
+            Some(event),
+            happening,
+        );
     }
 
     fn expire_shelvings(&mut self, appended: AppendTime, out: &mut Vec<Transition>) {
@@ -474,11 +496,11 @@ fn recorder<'a>(
     Recorder { rule: &settings.identity, subjects: &settings.subjects, next_ordinal, out }
 }
 
-fn input_of(decision: Decision) -> Option<AlarmInput> {
+fn event_of(decision: Decision) -> Option<KeyEvent> {
     match decision {
         Decision::None => None,
-        Decision::Raise => Some(AlarmInput::Raise),
-        Decision::Clear => Some(AlarmInput::Clear),
+        Decision::Raise => Some(KeyEvent::Raised(Cause::Verdict)),
+        Decision::Clear => Some(KeyEvent::Cleared),
     }
 }
 

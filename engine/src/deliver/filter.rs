@@ -4,7 +4,7 @@
 //! Elsewhere: WHERE is `condition`'s.
 
 use super::condition::{Condition, ConditionError};
-use crate::alarms::{Annunciation, Transition, TransitionKind};
+use crate::alarms::{Annunciation, ConditionState, Transition, TransitionKind};
 use crate::sql::Historical;
 use weir_ingest::model::TopicPattern;
 
@@ -73,9 +73,12 @@ impl Filter {
 }
 
 /// Whether people are told at all: not of a shelved, suppressed or out-of-service alarm's changes,
-/// but always that it became so by a person's hand, that it is over, and that it was closed.
+/// but always that it became so by a person's hand, that it is over, and that it was closed. That a
+/// predicate suppresses an alarm, or does so no longer, is told while the alarm is active: then they
+/// know of it, or have to.
 fn is_told(transition: &Transition) -> bool {
     let in_service = transition.state.annunciation == Annunciation::InService;
+    let active = transition.state.condition == ConditionState::Active;
     match transition.kind {
         TransitionKind::Raised
         | TransitionKind::Cleared
@@ -85,11 +88,11 @@ fn is_told(transition: &Transition) -> bool {
         | TransitionKind::RuleDropped
         | TransitionKind::Shelved
         | TransitionKind::Unshelved
-        | TransitionKind::Unsuppressed
         | TransitionKind::OutOfService
         | TransitionKind::Returned
         | TransitionKind::Row => true,
-        TransitionKind::Suppressed | TransitionKind::Ineffective => false,
+        TransitionKind::Suppressed | TransitionKind::Unsuppressed => active,
+        TransitionKind::Ineffective => false,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct RulePlan {
     pub raise: Option<Arc<dyn PhysicalExpr>>,
     /// CLEAR WHEN over the output columns; absent: RAISE is false.
     pub clear: Option<Arc<dyn PhysicalExpr>>,
+    /// SUPPRESS WHEN over the output columns.
+    pub suppress: Option<Arc<dyn PhysicalExpr>>,
     /// The reference tables it joins.
     pub tables: Vec<String>,
     /// The plan as text, for EXPLAIN RULE.
@@ -109,6 +111,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         key: key(rule, &walked, &output)?,
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
         clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
+        suppress: rule.suppress.as_ref().map(condition).transpose()?,
         streams: walked.streams,
         branches: walked.branches,
         shape: match walked.aggregation {

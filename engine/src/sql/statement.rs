@@ -141,6 +141,8 @@ pub struct RuleStatement {
     pub raise: Option<Condition>,
     /// `CLEAR WHEN`; without it an alarm clears when RAISE is false.
     pub clear: Option<Condition>,
+    /// `SUPPRESS WHEN`, a predicate over the query's output columns; without it people are told.
+    pub suppress: Option<ast::Expr>,
     /// `ON NO DATA`; without it the state holds.
     pub no_data: Option<NoData>,
     /// The SELECT behind `AS`, with window sugar rewritten.

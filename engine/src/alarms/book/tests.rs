@@ -1,7 +1,7 @@
 use super::*;
 use crate::alarms::{
     Command, Condition, Evidence, Judging, RuleAlarms, RuleIdentity, RuleSettings, Subjects,
-    Verdict, Window, WindowRow,
+    Suppression, Verdict, Window, WindowRow,
 };
 use arrow::array::AsArray;
 use weir_ingest::model::AppendTime;
@@ -26,7 +26,8 @@ fn alarms() -> RuleAlarms {
 
 fn window(alarms: &mut RuleAlarms, book: &mut AlarmBook, end: i64, verdict: Verdict) {
     let window = Window { start: EventTime(end - 10), end: EventTime(end) };
-    let rows = [WindowRow { key: vec![Some("3J".to_owned())], verdict }];
+    let rows =
+        [WindowRow { key: vec![Some("3J".to_owned())], verdict, suppression: Suppression::No }];
     let values = Evidence { values: format!("{{\"end\":{end}}}"), receipt: None };
     let out = alarms.window(window, &rows, AppendTime(end), |_| values.clone()).unwrap();
     out.iter().for_each(|transition| book.apply(transition));

@@ -6,6 +6,7 @@ use super::super::members::{ForTimers, MemberRules};
 use super::super::subject::Subjects;
 use super::super::transition::{Key, KeyValue};
 use super::super::verdict::{Condition, NoData, Verdict};
+use super::Suppression;
 use serde::{Deserialize, Serialize};
 
 /// Which rule this is.
@@ -88,6 +89,8 @@ pub struct WindowRow {
     pub key: Vec<KeyValue>,
     /// What the rule says of it.
     pub verdict: Verdict,
+    /// What SUPPRESS WHEN says of it.
+    pub suppression: Suppression,
 }
 
 /// One key as it is now.

@@ -85,7 +85,8 @@ fn topic(sensor: &str) -> String {
 
 const NOW: AppendTime = AppendTime(0);
 
-/// One word of input. `5s/a:81` is sensor a's reading, with `!` after it behind the watermark;
+/// One word of input. `5s/a:81` is sensor a's reading, with `!` after it behind the watermark, with
+/// `~` before that where SUPPRESS WHEN is true;
 /// `60s:81` is the key's window of a minute; `20s|` is the watermark; `9s restart` in one word
 /// (`9s^`) is the first tick after the doors were shut.
 fn feed(alarms: &mut RuleAlarms, case: Case, word: &str) -> Vec<Transition> {
@@ -100,17 +101,20 @@ fn feed(alarms: &mut RuleAlarms, case: Case, word: &str) -> Vec<Transition> {
     let (place, value) = word.split_once(':').unwrap();
     let may_clear = if value.ends_with('!') { MayClear::No } else { MayClear::Yes };
     let value = value.trim_end_matches('!');
+    let suppression = if value.ends_with('~') { Suppression::Yes } else { Suppression::No };
+    let value = value.trim_end_matches('~');
     let verdict = case.verdict(value);
     match place.split_once('/') {
         Some((time, sensor)) => {
             let topic = topic(sensor);
-            let reading = MemberReading { topic: &topic, at: at(time), verdict, may_clear };
+            let reading =
+                MemberReading { topic: &topic, at: at(time), verdict, may_clear, suppression };
             alarms.reading(&key, &reading, NOW, || evidence(value)).unwrap()
         }
         None => {
             let end = at(place);
             let window = Window { start: EventTime(end.0 - 60 * S), end };
-            let rows = [WindowRow { key: key.to_vec(), verdict }];
+            let rows = [WindowRow { key: key.to_vec(), verdict, suppression }];
             alarms.window(window, &rows, NOW, |_| evidence(value)).unwrap()
         }
     }
@@ -155,6 +159,41 @@ fn a_windowed_rule_raises_and_clears_with_its_deadband() {
 fn a_windowed_for_turns_at_a_window_and_never_at_a_timer() {
     check(Judging::Windows, "for=60s", "60s:81 120s| 130s|", "");
     check(Judging::Windows, "for=60s", "60s:81 120s| 180s:81", "180s raised");
+}
+
+#[test]
+fn a_suppressed_raise_is_one_transition_and_its_end_another() {
+    let alarms = |input: &str| {
+        let case = case("limit=80");
+        let mut alarms = case.alarms(Judging::Windows);
+        let words = input.split_whitespace();
+        let all: Vec<_> = words.flat_map(|word| feed(&mut alarms, case, word)).collect();
+        let told = |t: &Transition| format!("{} {}", write(t), t.state.annunciation.as_str());
+        all.iter().map(told).collect::<Vec<_>>().join(", ")
+    };
+    let (raised, on, off) = ("60s raised suppressed", "120s suppressed suppressed", "in_service");
+    assert_eq!(alarms("60s:81~ 120s:81~"), raised);
+    assert_eq!(alarms("60s:81~ 120s:81"), format!("{raised}, 120s unsuppressed {off}"));
+    assert_eq!(alarms("60s:81 120s:81~"), format!("60s raised {off}, {on}"));
+    assert_eq!(
+        alarms("60s:81~ 120s:70"),
+        format!("{raised}, 120s cleared suppressed, 120s unsuppressed {off}")
+    );
+    assert_eq!(
+        alarms("60s:81~ 120s:70~ 180s:81"),
+        format!("{raised}, 120s cleared suppressed, 180s superseded {off}, 180s raised {off}")
+    );
+    assert_eq!(alarms("60s:70~ 120s:70"), "", "what is normal is not written down as suppressed");
+}
+
+#[test]
+fn a_key_is_suppressed_while_all_its_members_in_condition_are() {
+    check(
+        Judging::OnArrival,
+        "limit=80",
+        "1s/a:81~ 2s/b:81~ 3s/b:81 4s/a:70~ 5s/b:81~",
+        "1s raised(a) 2s member_added(a,b) 3s unsuppressed(a,b) 5s suppressed(a,b)",
+    );
 }
 
 #[test]
@@ -438,7 +477,11 @@ fn a_replaced_rule_carries_its_open_alarms_by_key() {
 fn a_rule_with_too_many_keys_says_so() {
     let mut alarms = case("").alarms(Judging::Windows);
     let rows: Vec<_> = (0..11)
-        .map(|i| WindowRow { key: vec![Some(i.to_string())], verdict: Verdict::Clear })
+        .map(|i| WindowRow {
+            key: vec![Some(i.to_string())],
+            verdict: Verdict::Clear,
+            suppression: Suppression::No,
+        })
         .collect();
     let window = Window { start: EventTime(0), end: EventTime(1) };
     let error = alarms.window(window, &rows, NOW, |_| evidence("")).unwrap_err();
@@ -448,7 +491,8 @@ fn a_rule_with_too_many_keys_says_so() {
 #[test]
 fn several_rows_of_one_key_count_as_the_strongest() {
     let mut alarms = case("").alarms(Judging::Windows);
-    let row = |verdict| WindowRow { key: vec![Some("berlin".to_owned())], verdict };
+    let (key, suppression) = ([Some("berlin".to_owned())], Suppression::No);
+    let row = |verdict| WindowRow { key: key.to_vec(), verdict, suppression };
     let rows = [row(Verdict::Clear), row(Verdict::Raise), row(Verdict::Unknown)];
     let window = Window { start: EventTime(0), end: EventTime(S) };
     let raised = alarms.window(window, &rows, NOW, |i| evidence(&i.to_string())).unwrap();

@@ -68,6 +68,20 @@ fn a_shelved_alarm_is_not_told_but_that_it_was_shelved_is() {
 }
 
 #[test]
+fn a_suppressed_raise_is_not_told_and_the_end_of_suppression_only_of_an_active_alarm() {
+    let mut transition = transition("a", "3");
+    transition.state.annunciation = Annunciation::Suppressed;
+    assert!(!filter("", "").wants(&transition).unwrap(), "A2: raised while suppressed");
+    transition.kind = TransitionKind::Suppressed;
+    assert!(filter("", "").wants(&transition).unwrap(), "it was told before that it is active");
+    transition.kind = TransitionKind::Unsuppressed;
+    transition.state.annunciation = Annunciation::InService;
+    assert!(filter("", "").wants(&transition).unwrap());
+    transition.state.condition = ConditionState::Normal;
+    assert!(!filter("", "").wants(&transition).unwrap(), "it came and went unheard");
+}
+
+#[test]
 fn where_narrows_what_the_place_lets_through() {
     let condition = Condition::new("severity = 'critical'", &Default::default()).unwrap();
     let mut filter = Filter::new(Place::default(), Historical::Skip, Some(condition));

@@ -27,6 +27,9 @@ impl Rules {
         if let Some(planned) = rule.planned() {
             lines.push(("evaluated", describe(planned)));
             lines.push(("key", describe_key(planned)));
+            if let Some(predicate) = &planned.statement.suppress {
+                lines.push(("suppressed", format!("while {predicate}; NULL does not suppress")));
+            }
             lines.push(("plan", planned.plan.explained.clone()));
         }
         if let Err(reason) = &rule.running {

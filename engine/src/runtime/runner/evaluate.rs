@@ -1,7 +1,7 @@
 //! Result rows: their keys and their verdicts, over a whole batch, or row by row where one fails.
 
 use super::super::outputs::texts;
-use crate::alarms::{KeyValue, Verdict};
+use crate::alarms::{KeyValue, Suppression, Verdict};
 use crate::sql::plan::{Key, RulePlan};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use datafusion::common::cast::as_boolean_array;
@@ -54,6 +54,28 @@ fn verdicts_at_once(plan: &RulePlan, batch: &RecordBatch) -> Result<Vec<Verdict>
             }
         })
         .collect())
+}
+
+/// What SUPPRESS WHEN says of each row, or the error that makes it say nothing.
+pub(super) fn suppressions(
+    plan: &RulePlan,
+    batch: &RecordBatch,
+) -> Vec<std::result::Result<Suppression, String>> {
+    let Some(suppress) = &plan.suppress else { return vec![Ok(Suppression::No); batch.num_rows()] };
+    let of = |truth: &BooleanArray, row| match truth.is_valid(row) && truth.value(row) {
+        true => Suppression::Yes,
+        false => Suppression::No,
+    };
+    let rows = 0..batch.num_rows();
+    match truth(suppress, batch) {
+        Ok(truth) => rows.map(|row| Ok(of(&truth, row))).collect(),
+        Err(_) => rows
+            .map(|row| match truth(suppress, &batch.slice(row, 1)) {
+                Ok(truth) => Ok(of(&truth, 0)),
+                Err(error) => Err(error.strip_backtrace()),
+            })
+            .collect(),
+    }
 }
 
 fn truth(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanArray> {

@@ -1,8 +1,9 @@
 //! Rules without a window: each result row of a reading is judged, on arrival or behind the watermark.
 
 use super::super::outputs::{Outputs, json_row};
-use super::evaluate::{keys, verdicts};
+use super::evaluate::{keys, suppressions, verdicts};
 use super::{Judge, Runner, RunnerError, topic_of};
+use crate::alarms::Suppression;
 use crate::alarms::{
     Evidence, Judging, KeyValue, MayClear, MemberReading, PartitionReceipt, Place, Receipt,
     ResultRow, Verdict,
@@ -19,6 +20,7 @@ pub(super) struct Buffered {
     key: Vec<KeyValue>,
     topic: String,
     verdict: Verdict,
+    suppression: Suppression,
     evidence: Evidence,
 }
 
@@ -27,6 +29,7 @@ struct Result1 {
     row: usize,
     key: Vec<KeyValue>,
     verdict: std::result::Result<Verdict, String>,
+    suppression: std::result::Result<Suppression, String>,
     batch: usize,
     position: usize,
 }
@@ -57,13 +60,15 @@ impl Runner {
         for batch in self.run_branches(rows, out) {
             let mut keys = keys(&self.plan, &batch).map(Vec::into_iter);
             let verdicts = verdicts(&self.plan, &batch);
-            for (position, verdict) in verdicts.into_iter().enumerate() {
+            let judged = verdicts.into_iter().zip(suppressions(&self.plan, &batch));
+            for (position, (verdict, suppression)) in judged.enumerate() {
                 let row = row_column(&batch).value(position) as usize;
                 let key = match &mut keys {
                     Some(keys) => keys.next().unwrap_or_default(),
                     None => vec![Some(topic_of(rows, row).to_owned())],
                 };
-                results.push(Result1 { row, key, verdict, batch: batches.len(), position });
+                let batch = batches.len();
+                results.push(Result1 { row, key, verdict, suppression, batch, position });
             }
             batches.push(batch);
         }
@@ -114,6 +119,13 @@ impl Runner {
                 Verdict::Unknown
             }
         };
+        let suppression = match &result.suppression {
+            Ok(suppression) => *suppression,
+            Err(error) => {
+                self.failed_reading(rows, row, error, out);
+                Suppression::No
+            }
+        };
         let at = rows.times()[row];
         let evidence = || Evidence {
             values: json_row(batch, result.position),
@@ -132,7 +144,7 @@ impl Runner {
                     return Ok(());
                 }
                 let (key, topic) = (result.key.clone(), topic.to_owned());
-                let waiting = Buffered { key, topic, verdict, evidence: evidence() };
+                let waiting = Buffered { key, topic, verdict, suppression, evidence: evidence() };
                 self.waiting.insert((at, self.taken), waiting);
                 self.taken += 1;
             }
@@ -141,7 +153,8 @@ impl Runner {
                 let in_time = at >= watermark && at >= *newest;
                 *newest = at.max(*newest);
                 let may_clear = if in_time { MayClear::Yes } else { MayClear::No };
-                let reading = MemberReading { topic, at: EventTime(at), verdict, may_clear };
+                let at = EventTime(at);
+                let reading = MemberReading { topic, at, verdict, may_clear, suppression };
                 let appended = rows.appended(row);
                 out.transitions.extend(alarms.reading(
                     &result.key,
@@ -173,6 +186,7 @@ impl Runner {
                 at: EventTime(at),
                 verdict: waiting.verdict,
                 may_clear: MayClear::Yes,
+                suppression: waiting.suppression,
             };
             let evidence = waiting.evidence;
             out.transitions.extend(alarms.reading(&waiting.key, &reading, appended, || evidence)?);

@@ -1,8 +1,9 @@
 //! Rules with a window: rows into panes, late ones listed, closed windows judged.
 
 use super::super::outputs::{Outputs, json_row};
-use super::evaluate::{keys, verdicts};
+use super::evaluate::{keys, suppressions, verdicts};
 use super::{Judge, Runner, RunnerError};
+use crate::alarms::Suppression;
 use crate::alarms::{
     Evidence, PartitionReceipt, Place, Receipt, ResultRow, Verdict, Window, WindowRow,
 };
@@ -176,6 +177,7 @@ impl Runner {
             let sensors = sensors_of(closed, &batch);
             let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
             let verdicts = self.known_verdicts(closed, &batch, appended, out);
+            let suppressions = self.known_suppressions(closed, &batch, appended, out);
             let receipts =
                 Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
             let receipt =
@@ -194,7 +196,12 @@ impl Runner {
                     let rows: Vec<WindowRow> = keys
                         .into_iter()
                         .zip(verdicts)
-                        .map(|(key, verdict)| WindowRow { key, verdict })
+                        .zip(suppressions)
+                        .map(|((key, verdict), suppression)| WindowRow {
+                            key,
+                            verdict,
+                            suppression,
+                        })
                         .collect();
                     out.transitions.extend(alarms.window(window, &rows, appended, |row| {
                         Evidence { values: json_row(&batch, row), receipt: Some(receipt(row)) }
@@ -243,6 +250,23 @@ impl Runner {
             known.push(verdict.unwrap_or_else(|error| {
                 self.failed_window(closed.end, appended, &error, out);
                 Verdict::Unknown
+            }));
+        }
+        known
+    }
+
+    fn known_suppressions(
+        &mut self,
+        closed: &Closed,
+        batch: &RecordBatch,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Vec<Suppression> {
+        let mut known = Vec::with_capacity(batch.num_rows());
+        for suppression in suppressions(&self.plan, batch) {
+            known.push(suppression.unwrap_or_else(|error| {
+                self.failed_window(closed.end, appended, &error, out);
+                Suppression::No
             }));
         }
         known

@@ -8,7 +8,7 @@ use crate::sql::statement::{
 use crate::sql::suggest::did_you_mean;
 use crate::sql::tokens::Cursor;
 use chrono::DateTime;
-use datafusion::sql::sqlparser::ast::{Query, Select, SetExpr, Spanned};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned};
 use std::time::Duration;
 use weir_ingest::model::EventTime;
 
@@ -20,6 +20,7 @@ struct Clauses {
     start: Option<StartFrom>,
     raise: Option<Condition>,
     clear: Option<(Condition, Position)>,
+    suppress: Option<(Expr, Position)>,
     no_data: Option<(NoData, Position)>,
 }
 
@@ -48,6 +49,7 @@ pub(super) fn create(cursor: &mut Cursor, existing: Existing) -> Result<Statemen
         start: clauses.start,
         raise: clauses.raise,
         clear: clauses.clear.map(|(condition, _)| condition),
+        suppress: clauses.suppress.map(|(expr, _)| expr),
         no_data: clauses.no_data.map(|(no_data, _)| no_data),
         query,
         text: cursor.text(),
@@ -84,6 +86,13 @@ fn clauses(cursor: &mut Cursor) -> Result<Clauses, SqlError> {
             )
             .at(*at));
         }
+        if let Some((_, at)) = &clauses.suppress {
+            return Err(SqlError::new(
+                "SUPPRESS WHEN without RAISE WHEN: a rule that emits rows has no alarm",
+            )
+            .with_hint("add RAISE WHEN, or leave SUPPRESS WHEN out and use WHERE")
+            .at(*at));
+        }
         if let Some((_, at)) = &clauses.no_data {
             return Err(SqlError::new(
                 "ON NO DATA without RAISE WHEN: a rule that emits rows has no alarm",
@@ -106,6 +115,8 @@ fn one_clause(cursor: &mut Cursor, clauses: &mut Clauses, at: Position) -> Resul
         once(clauses.raise.replace(condition(cursor)?), "RAISE WHEN", at)
     } else if cursor.eat(&["clear", "when"]) {
         once(clauses.clear.replace((condition(cursor)?, at)), "CLEAR WHEN", at)
+    } else if cursor.eat(&["suppress", "when"]) {
+        once(clauses.suppress.replace((predicate(cursor)?, at)), "SUPPRESS WHEN", at)
     } else if cursor.eat(&["on", "no", "data"]) {
         once(clauses.no_data.replace((no_data(cursor)?, at)), "ON NO DATA", at)
     } else {
@@ -127,16 +138,12 @@ fn not_a_clause(cursor: &Cursor) -> SqlError {
             "leave it out and put a count into the condition: RAISE WHEN readings >= 10 AND ..., with count(*) AS readings in the SELECT",
         );
     }
-    if cursor.sees(&["suppress", "when"]) {
-        return SqlError::not_yet(
-            "SUPPRESS WHEN",
-            "SHELVE ALARM quiets one alarm for a while, and a subscription's WHERE leaves events out",
-        );
-    }
     let word = cursor.peek_word().unwrap_or_default();
-    let expected = cursor
-        .expected("SEVERITY, KEY, START FROM, RAISE WHEN, CLEAR WHEN, ON NO DATA or AS SELECT");
-    match did_you_mean(&word, ["SEVERITY", "KEY", "START", "RAISE", "CLEAR", "ON", "AS"]) {
+    let expected = cursor.expected(
+        "SEVERITY, KEY, START FROM, RAISE WHEN, CLEAR WHEN, SUPPRESS WHEN, ON NO DATA or AS SELECT",
+    );
+    let words = ["SEVERITY", "KEY", "START", "RAISE", "CLEAR", "SUPPRESS", "ON", "AS"];
+    match did_you_mean(&word, words) {
         Some(near) if !near.eq_ignore_ascii_case(&word) => {
             expected.with_hint(format!("did you mean {near}?"))
         }
@@ -188,11 +195,16 @@ fn start(cursor: &mut Cursor) -> Result<StartFrom, SqlError> {
 
 /// Takes `<predicate> [FOR <interval>]`.
 fn condition(cursor: &mut Cursor) -> Result<Condition, SqlError> {
+    let expr = predicate(cursor)?;
+    let hold = if cursor.eat(&["for"]) { cursor.duration()? } else { Duration::ZERO };
+    Ok(Condition { expr, hold })
+}
+
+fn predicate(cursor: &mut Cursor) -> Result<Expr, SqlError> {
     let expr = cursor.expr()?;
     refusals::check_expr(&expr)?;
     refusals::check_volatile(&expr)?;
-    let hold = if cursor.eat(&["for"]) { cursor.duration()? } else { Duration::ZERO };
-    Ok(Condition { expr, hold })
+    Ok(expr)
 }
 
 /// Takes `FOR <interval> HOLD | RAISE`.

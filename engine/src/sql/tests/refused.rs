@@ -171,10 +171,10 @@ fn a_rule_that_cannot_be_so_says_why() {
             (1, 15),
         ),
         (
-            "CREATE RULE r RAISE WHEN a SUPPRESS WHEN b AS SELECT a FROM s",
-            "not yet: SUPPRESS WHEN",
-            "SHELVE",
-            (1, 28),
+            "CREATE RULE r SUPPRESS WHEN b AS SELECT a FROM s",
+            "SUPPRESS WHEN without RAISE WHEN",
+            "WHERE",
+            (1, 15),
         ),
         (
             "CREATE RULE r START FROM TIMESTAMP '2026-01-01 00:00:00' AS SELECT a FROM s",
