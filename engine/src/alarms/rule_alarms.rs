@@ -523,20 +523,11 @@ fn strongest(rows: &[WindowRow]) -> BTreeMap<&[KeyValue], (Verdict, usize)> {
     let mut strongest: BTreeMap<&[KeyValue], (Verdict, usize)> = BTreeMap::new();
     for (i, row) in rows.iter().enumerate() {
         let entry = strongest.entry(&row.key).or_insert((row.verdict, i));
-        if strength(row.verdict) > strength(entry.0) {
+        if row.verdict.strength() > entry.0.strength() {
             *entry = (row.verdict, i);
         }
     }
     strongest
-}
-
-fn strength(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Clear => 0,
-        Verdict::Band => 1,
-        Verdict::Unknown => 2,
-        Verdict::Raise => 3,
-    }
 }
 
 /// Queues every timer of a key that comes from a checkpoint.

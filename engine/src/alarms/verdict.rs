@@ -20,6 +20,19 @@ pub enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// Of several verdicts on one key at one step the strongest counts: raise before unknown before
+    /// band before clear.
+    pub fn strength(self) -> u8 {
+        match self {
+            Self::Clear => 0,
+            Self::Band => 1,
+            Self::Unknown => 2,
+            Self::Raise => 3,
+        }
+    }
+}
+
 /// How long each of the two conditions must hold; 0 is at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Condition {

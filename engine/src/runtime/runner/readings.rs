@@ -42,9 +42,30 @@ impl Runner {
         for row in 0..rows.len() {
             let lane = self.progress.lane(rows.stream, rows.partition(row));
             let watermark = self.progress.timed(lane);
+            let mut of_row: Vec<(Verdict, Result1)> = Vec::new();
             while let Some(result) = results.next_if(|r| r.row == row) {
+                let verdict = match &result.verdict {
+                    Ok(verdict) => *verdict,
+                    Err(error) => {
+                        self.failed_reading(rows, row, error, out);
+                        Verdict::Unknown
+                    }
+                };
+                // Branches and joins may say several things of one reading: an alarm hears the
+                // strongest, or it would be raised and cleared by the same reading.
+                let same = of_row.iter_mut().find(|(_, first)| first.key == result.key);
+                match (same, &self.judge) {
+                    (Some(first), Judge::Alarms(_)) => {
+                        if verdict.strength() > first.0.strength() {
+                            *first = (verdict, result);
+                        }
+                    }
+                    (Some(_), Judge::Rows(_)) | (None, _) => of_row.push((verdict, result)),
+                }
+            }
+            for (verdict, result) in of_row {
                 let values = &batches[result.batch];
-                self.judge_reading(rows, &result, values, watermark, out)?;
+                self.judge_reading(rows, &result, verdict, values, watermark, out)?;
             }
             self.progress.observe(lane, rows.times()[row]);
             if self.is_something_due() {
@@ -104,6 +125,7 @@ impl Runner {
         &mut self,
         rows: &Rows,
         result: &Result1,
+        verdict: Verdict,
         batch: &RecordBatch,
         watermark: i64,
         out: &mut Outputs,
@@ -112,13 +134,6 @@ impl Runner {
         if rows.appended(row) <= self.starts_after {
             return Ok(());
         }
-        let verdict = match &result.verdict {
-            Ok(verdict) => *verdict,
-            Err(error) => {
-                self.failed_reading(rows, row, error, out);
-                Verdict::Unknown
-            }
-        };
         let suppression = match &result.suppression {
             Ok(suppression) => *suppression,
             Err(error) => {
