@@ -138,3 +138,20 @@ fn a_wrong_expectation_is_found_and_shown() {
     assert_eq!(failures.len(), 1, "{failures:?}");
     assert!(failures[0].contains("- nothing") && failures[0].contains("n=1.0"), "{failures:?}");
 }
+
+#[test]
+fn a_late_reading_that_claims_every_way_is_found_out() {
+    let text = "# holds: x\n# defends: S4\n# ways: straight, restart, partitions, shuffle\n\
+                CREATE STREAM t (n DOUBLE) TOPIC '/{a}' WITH (partitions = 1, idle = '1 hour');\n\
+                CREATE RULE r AS SELECT count(*) AS n\n\
+                FROM TUMBLE(t, DESCRIPTOR(time), size => INTERVAL '1' SECOND)\n\
+                GROUP BY window_start, window_end;\n\
+                ---- from 2026-01-05T08:00:00Z\nat topic time n\n\
+                0s /a 0s 1\n7s /b 7s 1\n8s /c 1s 1\n9s /d 1s 1\n10s /e 10s 1\n----\n";
+    let mut case = Case::parse(text).expect("it is a case");
+    case.expected = ways::straight(&case).expect("it runs");
+    assert!(case.expected.contains("late"), "{}", case.expected);
+    let failures = ways::check(&case);
+    assert!(failures.iter().any(|f| f.starts_with("shuffled")), "{failures:?}");
+    assert!(failures.iter().any(|f| f.starts_with("with 1 and with 4")), "{failures:?}");
+}

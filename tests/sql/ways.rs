@@ -97,16 +97,21 @@ fn restarted(case: &Case, straight: &Ran) -> Result<(), String> {
 }
 
 fn partitioned(case: &Case) -> Result<(), String> {
-    let with = |partitions| {
-        let way = Way { partitions, end: End::Flushed, ..Way::default() };
-        run(case, &case.steps, way).map(|ran| sorted(&ran.lines))
+    let with = |partitions, restarts| {
+        run(case, &case.steps, Way { partitions, restarts, end: End::Flushed })
     };
-    let straight = with(None)?;
+    let straight = sorted(&with(None, Restarts::Never)?.lines);
     for partitions in [1, 4] {
-        let ran = with(Some(partitions))?;
-        if !same(&straight, &ran) {
-            let difference = diff(&layout(&straight), &layout(&ran));
+        let ran = with(Some(partitions), Restarts::Never)?;
+        let lines = sorted(&ran.lines);
+        if !same(&straight, &lines) {
+            let difference = diff(&layout(&straight), &layout(&lines));
             return Err(format!("{partitions} partitions, flushed\n{difference}"));
+        }
+        let restarted = with(Some(partitions), Restarts::AfterEveryBatch)?;
+        if restarted.transitions != ran.transitions {
+            let difference = diff(&layout(&ran.lines), &layout(&restarted.lines));
+            return Err(format!("{partitions} partitions with restarts\n{difference}"));
         }
     }
     Ok(())
