@@ -122,6 +122,11 @@ impl Config {
                 "ingest.limits.request_bytes_max is larger than ingest.limits.ingest_bytes_max; no request of that size could ever be taken"
             );
         }
+        if self.ingest.limits.partition_bytes_max > self.ingest.limits.ingest_bytes_max {
+            bail!(
+                "ingest.limits.partition_bytes_max is larger than ingest.limits.ingest_bytes_max; a partition's share is a part of the whole"
+            );
+        }
         if self.ingest.segment_bytes_max < 1024 * 1024 {
             bail!("ingest.segment_bytes_max is below 1 MiB; write at least 1048576");
         }

@@ -23,10 +23,18 @@ pub struct Permit {
     held: OwnedSemaphorePermit,
 }
 
-/// The budget has not that many bytes left.
+/// Bytes that cannot be taken now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server holds as many unconfirmed bytes as it may; try again in a moment")]
-pub struct OverBudget;
+pub enum OverBudget {
+    /// The budget has not that many left.
+    #[error("the server holds as many unconfirmed bytes as it may; try again in a moment")]
+    Server,
+    /// One partition has used up its share.
+    #[error(
+        "a partition of this stream has as many bytes waiting for its disk as it may; try again in a moment"
+    )]
+    Partition,
+}
 
 impl IngestBudget {
     /// A budget of `bytes_max`.
@@ -74,8 +82,8 @@ impl Permit {
 }
 
 fn acquire(units: &Arc<Semaphore>, wanted: usize) -> Result<OwnedSemaphorePermit, OverBudget> {
-    let wanted = u32::try_from(wanted).map_err(|_| OverBudget)?;
-    Arc::clone(units).try_acquire_many_owned(wanted).map_err(|_| OverBudget)
+    let wanted = u32::try_from(wanted).map_err(|_| OverBudget::Server)?;
+    Arc::clone(units).try_acquire_many_owned(wanted).map_err(|_| OverBudget::Server)
 }
 
 fn units_of(bytes: usize) -> usize {
@@ -93,8 +101,8 @@ mod tests {
         permit.grow_to(8 * 1024).expect("room");
         permit.grow_to(1).expect("it holds more already");
         assert_eq!((budget.in_flight(), permit.bytes()), (8 * 1024, 8 * 1024));
-        assert_eq!(permit.grow_to(11 * 1024), Err(OverBudget));
-        assert_eq!(budget.take(3 * 1024).err(), Some(OverBudget));
+        assert_eq!(permit.grow_to(11 * 1024), Err(OverBudget::Server));
+        assert_eq!(budget.take(3 * 1024).err(), Some(OverBudget::Server));
         let other = budget.take(2 * 1024).expect("room");
         drop((permit, other));
         assert_eq!(budget.in_flight(), 0);

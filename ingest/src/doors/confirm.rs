@@ -4,8 +4,9 @@
 //! partition fails the answer says which rows are confirmed and which are not.
 
 use super::answer::ErrorAnswer;
+use super::budget::{OverBudget, Permit};
 use super::dead_letters;
-use super::{Door, budget::Permit, receive::over_budget};
+use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows};
 use crate::log::{AppendError, Appended, CatalogError, Receipt};
 use crate::model::{AppendTime, Refusal};
@@ -49,7 +50,7 @@ pub(super) async fn confirm(
     if validate == Validate::All && !decoded.refused.is_empty() {
         return all_or_nothing(&decoded).into_response();
     }
-    if let Err(error) = permit.grow_to(decoded.bytes) {
+    if let Err(error) = permit.grow_to(decoded.bytes).and_then(|()| room(door, &decoded.rows)) {
         return over_budget(error).into_response();
     }
     let Decoded { rows, refused, .. } = decoded;
@@ -66,6 +67,16 @@ pub(super) async fn confirm(
     }
     drop(permit);
     outcome.answer(&refused)
+}
+
+/// One partition whose disk is slow must not use up the budget of all (P10).
+fn room(door: &Door, rows: &[DecodedRows]) -> Result<(), OverBudget> {
+    let waiting =
+        |rows: &DecodedRows| rows.stream.partitions()[rows.partition.0 as usize].waiting_bytes();
+    match rows.iter().all(|rows| waiting(rows) <= door.limits.partition_bytes_max) {
+        true => Ok(()),
+        false => Err(OverBudget::Partition),
+    }
 }
 
 fn append(rows: DecodedRows) -> (Receipt, Vec<u32>) {

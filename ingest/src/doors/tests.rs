@@ -35,9 +35,25 @@ impl Server {
     }
 
     fn with(limits: Limits, stream: StreamDefinition) -> Self {
+        Self::over(limits, stream, |config| {
+            Log::open(Arc::new(RealDisk), Arc::new(RealClock::new()), config).expect("a log")
+        })
+    }
+
+    /// Over a log that commits only when it is told to.
+    fn manual(limits: Limits) -> Self {
+        Self::over(limits, sensors(options()), |config| {
+            Log::open_manual(Arc::new(RealDisk), Arc::new(RealClock::new()), config).expect("a log")
+        })
+    }
+
+    fn over(
+        limits: Limits,
+        stream: StreamDefinition,
+        open: impl FnOnce(LogConfig) -> Arc<Log>,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let config = LogConfig { limits: limits.clone(), ..LogConfig::new(directory.path()) };
-        let log = Log::open(Arc::new(RealDisk), Arc::new(RealClock::new()), config).expect("a log");
+        let log = open(LogConfig { limits: limits.clone(), ..LogConfig::new(directory.path()) });
         log.create_stream(stream).expect("a stream");
         let budget = IngestBudget::new(limits.ingest_bytes_max);
         let routes = router(Arc::clone(&log), Arc::clone(&budget), limits.clone(), Metrics::new());
@@ -196,6 +212,28 @@ fn a_full_budget_is_told_with_the_time_to_come_back() {
     let answer = server.client().post("/v1/readings", JSON, row(1).as_bytes());
     assert_eq!((answer.status, server.rows()), (200, 1));
     assert_eq!(server.budget.in_flight(), 0);
+}
+
+#[test]
+fn a_partition_that_is_slow_holds_only_its_share_of_the_budget() {
+    let server = Server::manual(Limits { partition_bytes_max: 0, ..Limits::default() });
+    let stream = server.log.streams().get("sensors").expect("it was created");
+    let waits = |yes: bool| {
+        let waiting = || stream.partitions().iter().map(|p| p.waiting_bytes()).sum::<usize>() > 0;
+        while waiting() != yes {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.client().post("/v1/readings", JSON, row(1).as_bytes()));
+        waits(true);
+        let second = server.client().post("/v1/readings", JSON, row(2).as_bytes());
+        assert_eq!((second.status, second.header("retry-after")), (429, Some("1")), "{second:?}");
+        server.log.step_committers();
+        waits(false);
+        assert_eq!(first.join().expect("answered").status, 200);
+    });
+    assert_eq!((server.rows(), server.budget.in_flight()), (1, 0));
 }
 
 #[test]

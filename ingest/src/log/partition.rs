@@ -136,6 +136,11 @@ impl Partition {
         }
     }
 
+    /// Bytes of rows that wait for their commit.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
     /// How far it has come.
     pub fn ends(&self) -> Ends {
         let published = self.published.lock();

@@ -43,6 +43,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     items: VecDeque<Item>,
+    bytes: usize,
     closed: bool,
 }
 
@@ -53,6 +54,7 @@ impl Queue {
         if inner.closed {
             return Err(item);
         }
+        inner.bytes += item.bytes;
         inner.items.push_back(item);
         drop(inner);
         self.arrived.notify_one();
@@ -82,7 +84,13 @@ impl Queue {
             bytes += next.bytes;
             group.extend(inner.items.pop_front());
         }
+        inner.bytes -= bytes;
         group
+    }
+
+    /// Bytes of rows that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.inner.lock().bytes
     }
 
     /// Waits for work; `Idle` after `idle_after` without any.

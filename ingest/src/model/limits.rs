@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of request bodies and unconfirmed rows held at once.
     pub ingest_bytes_max: usize,
-    /// Bytes one request body may have.
+    /// Bytes of rows that may wait for one partition: what a slow disk can hold of the above.
+    pub partition_bytes_max: usize,
+    /// Bytes one request body may have; a connection has one request at a time.
     pub request_bytes_max: usize,
     /// Connections open at once.
     pub connections_max: usize,
@@ -39,6 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             ingest_bytes_max: 256 * 1024 * 1024,
+            partition_bytes_max: 64 * 1024 * 1024,
             request_bytes_max: 16 * 1024 * 1024,
             connections_max: 4096,
             header_timeout_ms: 10_000,
