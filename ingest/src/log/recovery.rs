@@ -299,6 +299,7 @@ impl Recovery<'_> {
             synced: scan.end,
             proven: scan.end,
             allocated: segment.file_bytes,
+            zeroed: 0,
             first_rows_at_us: (scan.summary.rows > 0).then(|| self.env.clock.monotonic_us()),
             summary: scan.summary,
         }

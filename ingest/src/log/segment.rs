@@ -14,6 +14,10 @@ use std::sync::Arc;
 
 /// Bytes a new segment reserves at least.
 pub(super) const ALLOCATION_MIN: u64 = 1024 * 1024;
+/// Zeros written behind a small group. Where the file system only reserves space, each sync that
+/// reaches into it must also sync that it is used now; zeros make that one sync in many.
+const ZERO_AHEAD_BYTES: usize = 256 * 1024;
+static ZEROS: [u8; ZERO_AHEAD_BYTES] = [0; ZERO_AHEAD_BYTES];
 /// Bytes before the schema in the body of a schema frame.
 const PREFIX_BYTES: usize = 64;
 const EXTENSION: &str = "seg";
@@ -76,6 +80,8 @@ pub(super) struct OpenSegment {
     /// Everything below is known synced from the bytes alone, whatever happens now.
     pub(super) proven: u64,
     pub(super) allocated: u64,
+    /// Zeros are written up to here.
+    pub(super) zeroed: u64,
     pub(super) summary: Summary,
     pub(super) first_rows_at_us: Option<u64>,
 }
@@ -94,6 +100,7 @@ impl NewSegment<'_> {
             synced: 0,
             proven: 0,
             allocated: 0,
+            zeroed: 0,
             summary: Summary::empty(self.id.base),
             first_rows_at_us: None,
         };
@@ -205,13 +212,27 @@ impl OpenSegment {
         }
         let start = self.written();
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let end = start + bytes as u64;
+        let ahead = self.zeros_behind(bytes, end);
+        parts.push(IoSlice::new(&ZEROS[..ahead]));
         self.file.pwrite(&parts, start)?;
+        self.zeroed = self.zeroed.max(end + ahead as u64);
         for frame in frames.iter() {
             let position = self.written();
             self.summary.add(&frame.header, position);
         }
-        assert_eq!(self.written(), start + bytes as u64, "frames are as long as their headers say");
+        assert_eq!(self.written(), end, "frames are as long as their headers say");
         Ok(())
+    }
+
+    /// How many zeros to write behind a group that ends at `end`.
+    fn zeros_behind(&self, bytes: usize, end: u64) -> usize {
+        let small = bytes < ZERO_AHEAD_BYTES / 4;
+        if !small || end <= self.zeroed {
+            return 0;
+        }
+        let room = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(usize::MAX);
+        room.min(ZERO_AHEAD_BYTES)
     }
 
     fn finish(&self, header: &mut Header) -> [u8; super::frame::HEADER_BYTES] {

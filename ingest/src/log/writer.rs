@@ -224,6 +224,7 @@ impl Writer {
         if let Some(active) = &mut self.active {
             active.file.set_len(active.written())?;
             active.allocated = active.written();
+            active.zeroed = active.written();
             active.sync()?;
         }
         Ok(())
