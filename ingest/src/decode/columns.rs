@@ -13,6 +13,10 @@ use arrow::array::{
 };
 use std::sync::Arc;
 
+/// Rows a new column has room for, and bytes of each text.
+const FIRST_ROWS: usize = 8;
+const TEXT_BYTES: usize = 16;
+
 /// A checked value on its way into a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Cell {
@@ -192,12 +196,18 @@ impl FieldBuilder {
                 Self::$variant(builder)
             }};
         }
+        // The builders' own beginning is 1,024 rows: far too much for the many requests of one row.
+        let room = (rows + 1).max(FIRST_ROWS);
         match column_type {
-            ColumnType::Double => builder!(Double, Float64Builder::new()),
-            ColumnType::Bigint => builder!(Bigint, Int64Builder::new()),
-            ColumnType::Boolean => builder!(Boolean, BooleanBuilder::new()),
-            ColumnType::Text => builder!(Text, StringBuilder::new()),
-            ColumnType::Timestamp => builder!(Timestamp, TimestampMicrosecondBuilder::new()),
+            ColumnType::Double => builder!(Double, Float64Builder::with_capacity(room)),
+            ColumnType::Bigint => builder!(Bigint, Int64Builder::with_capacity(room)),
+            ColumnType::Boolean => builder!(Boolean, BooleanBuilder::with_capacity(room)),
+            ColumnType::Text => {
+                builder!(Text, StringBuilder::with_capacity(room, room * TEXT_BYTES))
+            }
+            ColumnType::Timestamp => {
+                builder!(Timestamp, TimestampMicrosecondBuilder::with_capacity(room))
+            }
         }
     }
 

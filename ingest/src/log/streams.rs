@@ -24,7 +24,7 @@ const UNKNOWN_FIELDS_MAX: usize = 256;
 pub struct Streams {
     series_max: usize,
     by_name: RwLock<BTreeMap<String, Arc<Stream>>>,
-    routes: RwLock<HashMap<Arc<str>, Route>>,
+    routes: RwLock<HashMap<Arc<str>, Route, ahash::RandomState>>,
 }
 
 /// Where a topic's readings go.
