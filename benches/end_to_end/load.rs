@@ -56,7 +56,7 @@ pub(crate) fn request(method: &str, path: &str, media: &str, body: &[u8]) -> Vec
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask {
     Health,
-    Readings { rows: usize },
+    Readings { rows: usize, partitions: u32 },
 }
 
 impl Ask {
@@ -64,13 +64,13 @@ impl Ask {
     fn requests(self, connection: usize) -> Vec<Vec<u8>> {
         match self {
             Self::Health => vec![request("GET", "/healthz", "text/plain", b"")],
-            Self::Readings { rows } => (0..16)
+            Self::Readings { rows, partitions } => (0..16)
                 .map(|at| {
                     request(
                         "POST",
                         "/v1/readings",
                         "application/x-ndjson",
-                        &body(connection * 16 + at, rows),
+                        &body(connection * 16 + at, rows, partitions),
                     )
                 })
                 .collect(),
@@ -79,7 +79,7 @@ impl Ask {
 }
 
 /// NDJSON of 1,000 rooms, about 150 bytes a row.
-fn body(seed: usize, rows: usize) -> Vec<u8> {
+fn body(seed: usize, rows: usize, partitions: u32) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("later than 1970").as_millis();
     let mut body = String::new();
     for row in 0..rows {
@@ -87,7 +87,7 @@ fn body(seed: usize, rows: usize) -> Vec<u8> {
         let (floor, room, value) = (n / 100 % 10, n % 100, n % 977);
         let time = now + row as u128;
         body.push_str(&format!(
-            "{{\"topic\":\"/org/contoso/building/41/floor/{floor}/room/{room}/climate\",\"time\":{time},\"temperature\":{}.{value:03},\"humidity\":{}.5,\"co2\":{}}}\n",
+            "{{\"topic\":\"/org/contoso/building/41/floor/{floor}/room/{room}/climate_{partitions}\",\"time\":{time},\"temperature\":{}.{value:03},\"humidity\":{}.5,\"co2\":{}}}\n",
             18 + n % 5,
             40 + n % 9,
             400 + n % 600
@@ -120,8 +120,8 @@ impl fmt::Display for Latency {
     }
 }
 
-pub(crate) fn rows_per_s(address: &str, rows: usize) -> Measured {
-    let (requests, latency) = saturate(address, Ask::Readings { rows });
+pub(crate) fn rows_per_s(address: &str, rows: usize, partitions: u32) -> Measured {
+    let (requests, latency) = saturate(address, Ask::Readings { rows, partitions });
     Measured { rows_per_s: requests * rows as f64, latency: Latency(latency) }
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn requests_per_s(address: &str, ask: Ask) -> f64 {
 fn saturate(address: &str, ask: Ask) -> (f64, Histogram<u64>) {
     let start = Instant::now() + WARM_UP;
     let end = start + MEASURED;
-    let mut all = Histogram::<u64>::new(3).expect("three digits");
+    let mut all = crate::nanoseconds();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|number| scope.spawn(move || one(address, &ask.requests(number), start, end)))
@@ -147,7 +147,7 @@ fn saturate(address: &str, ask: Ask) -> (f64, Histogram<u64>) {
 
 fn one(address: &str, requests: &[Vec<u8>], start: Instant, end: Instant) -> Histogram<u64> {
     let mut connection = Connection::open(address);
-    let mut times = Histogram::<u64>::new(3).expect("three digits");
+    let mut times = crate::nanoseconds();
     for request in requests.iter().cycle() {
         let sent = Instant::now();
         if sent >= end {

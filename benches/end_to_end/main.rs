@@ -9,6 +9,7 @@ mod disk;
 mod load;
 mod webhook;
 
+use hdrhistogram::Histogram;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,9 +18,22 @@ const CONNECTIONS: usize = 8;
 const MEASURED: Duration = Duration::from_secs(5);
 const WARM_UP: Duration = Duration::from_secs(1);
 
-const DEFINE: &str = "CREATE STREAM climate (temperature DOUBLE, humidity DOUBLE, co2 DOUBLE)
-  TOPIC '/org/{org}/building/{building}/floor/{floor}/room/{room}/climate'
-  WITH (future = 'stamp', lateness = '1 minute')";
+/// Four partitions, as every stream unless it says otherwise, and one: where requests are small, each
+/// sync serves more of them the fewer partitions they are spread over.
+const PARTITIONS: [u32; 2] = [4, 1];
+
+fn define(partitions: u32) -> String {
+    format!(
+        "CREATE STREAM climate_{partitions} (temperature DOUBLE, humidity DOUBLE, co2 DOUBLE)
+         TOPIC '/org/{{org}}/building/{{building}}/floor/{{floor}}/room/{{room}}/climate_{partitions}'
+         WITH (future = 'stamp', lateness = '1 minute', partitions = {partitions})"
+    )
+}
+
+/// Times from a nanosecond to a minute, three digits of each.
+fn nanoseconds() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("bounds in order")
+}
 
 /// The server under load, in a directory of its own.
 struct Server {
@@ -77,26 +91,32 @@ impl Drop for Server {
 fn main() {
     weir::cli::install_crypto();
     let server = Server::start();
-    server.sql(DEFINE);
+    for partitions in PARTITIONS {
+        server.sql(&define(partitions));
+    }
     let disk = disk::measure(server.directory.path());
     println!("fdatasync of 4 KiB appended: {disk}");
     let mut figures: Vec<(String, f64, &str)> = Vec::new();
     let empty = load::requests_per_s(&server.address, load::Ask::Health);
     println!("the same server answering 200 without storing: {empty:.0} requests/s");
-    for rows in [1, 100, 1000] {
-        let measured = load::rows_per_s(&server.address, rows);
+    for (rows, partitions) in [(1, 4), (1, 1), (100, 4), (1000, 4)] {
+        let measured = load::rows_per_s(&server.address, rows, partitions);
         println!(
-            "requests of {rows:>4} rows, {CONNECTIONS} connections: {:>9.0} rows/s; {}",
+            "requests of {rows:>4} rows, {CONNECTIONS} connections, {partitions} partitions: {:>9.0} rows/s; {}",
             measured.rows_per_s, measured.latency
         );
-        figures.push((format!("http_rows_per_s_{rows}"), measured.rows_per_s, "rows/s"));
+        let name = match (rows, partitions) {
+            (1, 4) => "http_rows_per_s_1_of_4_partitions".to_owned(),
+            _ => format!("http_rows_per_s_{rows}"),
+        };
+        figures.push((name, measured.rows_per_s, "rows/s"));
     }
     let webhook = webhook::measure(&server);
     println!("reading to webhook, a per-reading rule, 100 readings/s: {}", webhook.latency);
     figures.push(("reading_to_webhook_p50_ms".to_owned(), webhook.p50_ms, "ms"));
     figures.push(("reading_to_webhook_p99_ms".to_owned(), webhook.p99_ms, "ms"));
     figures.push(("peak_memory_mib".to_owned(), server.peak_memory_mib(), "MiB"));
-    let single = figures[0].1;
+    let single = figures[1].1;
     println!(
         "floor of single rows: {:.0} of {:.0} rows/s",
         single,

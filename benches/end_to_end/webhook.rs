@@ -42,7 +42,7 @@ pub(crate) fn measure(server: &Server) -> Measured {
         assert_eq!(connection.send(&reading(n)), 200, "the reading is taken");
     }
     std::thread::sleep(Duration::from_secs(2));
-    let mut times = Histogram::<u64>::new(3).expect("three digits");
+    let mut times = crate::nanoseconds();
     for (n, arrived) in arrivals.lock().iter() {
         let scheduled = start + EVERY * u32::try_from(*n).unwrap_or(0);
         let waited = arrived.saturating_duration_since(scheduled).as_nanos();
@@ -99,7 +99,9 @@ fn serve(stream: TcpStream, arrivals: &Arrivals) -> Option<()> {
         answers.write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n").ok()?;
         let event: serde_json::Value = serde_json::from_slice(&body).ok()?;
         let data = event.get("data").unwrap_or(&event);
-        if let Some(n) = data["values"]["n"].as_u64() {
+        // A raise also closes the occurrence before it (superseded), which shows that one's values.
+        let is_of_its_reading = matches!(data["state"].as_str(), Some("raised" | "cleared"));
+        if let Some(n) = data["values"]["n"].as_u64().filter(|_| is_of_its_reading) {
             arrivals.lock().push((usize::try_from(n).ok()?, now));
         }
     }
