@@ -2,7 +2,6 @@
 
 use crate::Server;
 use crate::load::{Connection, Latency, request};
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
