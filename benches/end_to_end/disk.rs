@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-const SYNCS: usize = 400;
+const SYNCS: usize = 2_000;
 
 /// fdatasync of a growing file, 4 KiB at a time.
 #[derive(Debug)]

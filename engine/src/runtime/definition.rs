@@ -204,7 +204,9 @@ fn first_offset(
         (StartFrom::Now, Shape::PerReading) => ends.durable_end,
         (StartFrom::Now, Shape::Windowed(aggregation)) => {
             let Some(newest) = partition.newest_event_time() else { return ends.log_start };
-            let open_from = aggregation.window.start(newest.0.saturating_sub(lateness_us));
+            let grid = aggregation.grid;
+            let oldest = grid.pane(newest.0.saturating_sub(lateness_us));
+            let open_from = grid.edge(grid.first_window(oldest));
             let segments = partition.segments();
             let first = segments.iter().find(|segment| segment.max_time.0 >= open_from);
             first.map_or(ends.durable_end, |segment| segment.base_offset)

@@ -56,10 +56,19 @@ pub struct LateReading {
     pub reading: ReadingPlace,
     /// How far its partition was closed.
     pub watermark: EventTime,
-    /// End of the window it missed, for a windowed rule.
-    pub window_end: Option<EventTime>,
+    /// The windows it missed, for a windowed rule.
+    pub missed: Option<MissedWindows>,
     /// Its append time.
     pub appended: AppendTime,
+}
+
+/// The windows a reading came too late for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissedWindows {
+    /// How many: for HOP it may be in time for later ones.
+    pub count: u32,
+    /// End of the last of them.
+    pub last_end: EventTime,
 }
 
 /// A reading, or a row of a closed window, that an expression failed on.
@@ -99,6 +108,7 @@ static LATE: LazyLock<SchemaRef> = LazyLock::new(|| {
     let mut fields = identity_fields();
     fields.push(Field::new("watermark", utc(), false));
     fields.push(Field::new("window_end", utc(), true));
+    fields.push(Field::new("windows_missed", DataType::UInt32, true));
     Arc::new(Schema::new(fields))
 });
 
@@ -123,7 +133,9 @@ pub fn encode_late(rule: &RuleIdentity, late: &[LateReading]) -> RecordBatch {
     let rows: Vec<_> = late.iter().map(|l| (l.reading.time, l.ordinal, Some(&l.reading))).collect();
     let mut columns = identity_columns(rule, &rows);
     columns.push(times(late.iter().map(|l| Some(l.watermark.0))));
-    columns.push(times(late.iter().map(|l| l.window_end.map(|e| e.0))));
+    columns.push(times(late.iter().map(|l| l.missed.map(|m| m.last_end.0))));
+    let missed = late.iter().map(|l| l.missed.map(|m| m.count));
+    columns.push(Arc::new(missed.collect::<UInt32Array>()));
     RecordBatch::try_new(late_schema(), columns).expect("columns follow the schema")
 }
 

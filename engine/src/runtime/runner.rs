@@ -11,7 +11,7 @@ mod windows;
 
 pub use succession::{Misfit, Succession};
 
-use super::outputs::{LateReading, Outputs, ReadingPlace, RuleError};
+use super::outputs::{LateReading, MissedWindows, Outputs, ReadingPlace, RuleError};
 use crate::alarms::{
     self, Condition, Judging, NoData, RuleAlarms, RuleIdentity, RuleRows, RuleSettings, Subjects,
     TooManyKeys, Transition,
@@ -180,7 +180,10 @@ impl Runner {
 
     fn windows_until(&self, event_time: EventTime) -> i64 {
         match &self.plan.shape {
-            Shape::Windowed(aggregation) => aggregation.window.end(event_time.0),
+            Shape::Windowed(aggregation) => {
+                let grid = aggregation.grid;
+                grid.end(grid.last_window(grid.pane(event_time.0)))
+            }
             Shape::PerReading => event_time.0,
         }
     }
@@ -262,8 +265,15 @@ impl Runner {
         }
     }
 
-    fn late(&mut self, rows: &Rows, row: usize, closed: i64, end: Option<i64>, out: &mut Outputs) {
-        let others = end.is_some_and(|end| !self.term.judges(end));
+    fn late(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        closed: i64,
+        missed: Option<MissedWindows>,
+        out: &mut Outputs,
+    ) {
+        let others = missed.is_some_and(|missed| !self.term.judges(missed.last_end.0));
         if others || rows.appended(row) <= self.starts_after {
             return;
         }
@@ -271,7 +281,7 @@ impl Runner {
             ordinal: self.late_ordinal,
             reading: self.place(rows, row),
             watermark: EventTime(closed),
-            window_end: end.map(EventTime),
+            missed,
             appended: rows.appended(row),
         });
         self.late_ordinal += 1;

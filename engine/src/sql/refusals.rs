@@ -41,8 +41,8 @@ const FOREIGN_WORDS: [(&[&str], &str, &str); 10] = [
     ),
     (
         &["window", "hopping", "("],
-        "WINDOW HOPPING is ksqlDB's spelling, and hopping windows are not yet served",
-        "use TUMBLE: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)",
+        "WINDOW HOPPING is ksqlDB's spelling",
+        "write FROM HOP(stream, DESCRIPTOR(time), slide => INTERVAL '1' MINUTE, size => INTERVAL '5' MINUTE) and GROUP BY ..., window_start, window_end",
     ),
     (
         &["window", "session", "("],
@@ -259,9 +259,8 @@ fn refuse_call(name: &ObjectName) -> ControlFlow<Box<SqlError>> {
 
 fn refused_call(name: &str) -> Option<SqlError> {
     const TUMBLE: &str =
-        "TUMBLE works: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
+        "TUMBLE and HOP work: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
     let what = match name {
-        "hop" | "hoppingwindow" => "hopping windows",
         "session" | "sessionwindow" => "session windows",
         "slide" | "cumulate" => "SLIDE and CUMULATE windows",
         "coverage" | "sensors_reporting" | "sensors_expected" => {

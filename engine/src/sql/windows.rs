@@ -1,13 +1,17 @@
-//! `TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE [, offset => ...])` as a relation.
+//! `TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE [, offset => ..., timezone => ...])`
+//! and `HOP(stream, DESCRIPTOR(time), slide => ..., size => ... [, offset => ..., timezone => ...])` as
+//! relations.
 //!
 //! Promise: the same text is a batch query over history and a rule: a window function only adds the
-//! columns `window_start` and `window_end`, which are plain expressions over `time` (P7).
+//! columns `window_start` and `window_end`, made of `time` by plain expressions; HOP gives a row once
+//! for each window that holds it (P7).
 //! Elsewhere: foreign spellings are refused in `parse`; when a window closes is the runner's.
 
 use super::did_you_mean;
-use super::functions::{Edge, window_edge_expr};
-use crate::stream::window::Tumble;
-use datafusion::common::{ScalarValue, plan_datafusion_err, plan_err};
+use super::functions::grid::{self, GridFunction};
+use crate::stream::grid::Grid;
+use chrono_tz::Tz;
+use datafusion::common::{Column, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -24,7 +28,10 @@ use std::ops::ControlFlow;
 /// The window functions weir has a meaning for, now or later.
 const WINDOW_FUNCTIONS: [&str; 5] = ["tumble", "hop", "session", "slide", "cumulate"];
 
-/// Plans `TUMBLE(...)` in FROM.
+/// Pieces a window of HOP may be made of.
+const PANES_MAX: i64 = 10_000;
+
+/// Plans `TUMBLE(...)` and `HOP(...)` in FROM.
 #[derive(Debug)]
 pub(super) struct WindowPlanner;
 
@@ -39,8 +46,10 @@ impl RelationPlanner for WindowPlanner {
         };
         match call.name.as_str() {
             "tumble" => plan_tumble(&call, context),
-            "hop" | "session" | "slide" | "cumulate" => plan_err!(
-                "not yet: {} windows; write TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)",
+            "hop" => plan_hop(&call, context),
+            "session" | "slide" | "cumulate" => plan_err!(
+                "not yet: {} windows; write TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE) \
+                 or HOP(stream, DESCRIPTOR(time), slide => INTERVAL '1' MINUTE, size => INTERVAL '5' MINUTE)",
                 call.name.to_uppercase()
             ),
             name => match did_you_mean(name, WINDOW_FUNCTIONS) {
@@ -77,7 +86,7 @@ impl Call {
         Some(Self { name: name.to_ascii_lowercase(), args, alias })
     }
 
-    // Flink's order: data, time column, size, offset.
+    // Flink's order: data, time column, [slide,] size, offset; then the timezone.
     fn argument(&self, position: usize, name: &str) -> Option<&SqlExpr> {
         let named = self.args.iter().find_map(|arg| match arg {
             FunctionArg::Named { name: found, arg: FunctionArgExpr::Expr(expr), .. }
@@ -91,6 +100,15 @@ impl Call {
             Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => Some(expr),
             _ => None,
         })
+    }
+
+    fn needed(&self, position: usize, name: &str, example: &str) -> Result<&SqlExpr> {
+        let what = if name == "timecol" { "DESCRIPTOR(time)" } else { name };
+        self.argument(position, name).ok_or_else(|| self.lacks(what, example))
+    }
+
+    fn lacks(&self, what: &str, example: &str) -> DataFusionError {
+        plan_datafusion_err!("{} needs {what}: {example}", self.name.to_uppercase())
     }
 
     fn refuse_unknown(&self, known: &[&str]) -> Result<()> {
@@ -118,40 +136,131 @@ fn arguments(call: &Function) -> Option<&[FunctionArg]> {
 }
 
 fn plan_tumble(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
-    call.refuse_unknown(&["data", "timecol", "size", "offset"])?;
-    if call.args.len() > 4 {
-        return plan_err!("TUMBLE takes a stream, DESCRIPTOR(time), a size and an offset");
+    const EXAMPLE: &str = "TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
+    call.refuse_unknown(&["data", "timecol", "size", "offset", "timezone"])?;
+    if call.args.len() > 5 {
+        return plan_err!(
+            "TUMBLE takes a stream, DESCRIPTOR(time), a size, an offset and a timezone"
+        );
     }
-    let data = call.argument(0, "data").ok_or_else(|| missing("the stream to read"))?;
-    let time = call.argument(1, "timecol").ok_or_else(|| missing("DESCRIPTOR(time)"))?;
-    let size = call.argument(2, "size").ok_or_else(|| missing("size => INTERVAL '1' MINUTE"))?;
-    let input = context.plan(relation_of(data)?)?;
-    let window = Tumble {
-        size_us: positive(interval(size, &input, context)?)?,
-        offset_us: match call.argument(3, "offset") {
-            Some(offset) => interval(offset, &input, context)?,
-            None => 0,
-        },
-    };
-    let time = time_column(time, &input, context)?;
-    let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
-    columns.push(window_edge_expr(Edge::Start, time.clone(), window).alias("window_start"));
-    columns.push(window_edge_expr(Edge::End, time, window).alias("window_end"));
-    let plan = LogicalPlanBuilder::from(input).project(columns)?.build()?;
+    let source = Source::of(call, EXAMPLE, context)?;
+    let size_us = source.length(call.needed(2, "size", EXAMPLE)?, "size", context)?;
+    let (offset_us, zone) = source.alignment(call, 3, context)?;
+    let grid = Grid { size_us, slide_us: size_us, offset_us, zone };
+    let time = || source.time.clone();
+    let mut columns = source.columns();
+    columns.push(grid::call(GridFunction::StartOf, time(), grid).alias("window_start"));
+    columns.push(grid::call(GridFunction::EndOf, time(), grid).alias("window_end"));
+    let plan = LogicalPlanBuilder::from(source.input).project(columns)?.build()?;
     Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, call.alias.clone()))))
 }
 
-fn missing(what: &str) -> DataFusionError {
-    plan_datafusion_err!(
-        "TUMBLE needs {what}: TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)"
-    )
+/// Each row is unnested from the list of its windows' starts.
+fn plan_hop(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
+    const EXAMPLE: &str =
+        "HOP(stream, DESCRIPTOR(time), slide => INTERVAL '1' MINUTE, size => INTERVAL '5' MINUTE)";
+    call.refuse_unknown(&["data", "timecol", "slide", "size", "offset", "timezone"])?;
+    if call.args.len() > 6 {
+        return plan_err!(
+            "HOP takes a stream, DESCRIPTOR(time), a slide, a size, an offset and a timezone"
+        );
+    }
+    let source = Source::of(call, EXAMPLE, context)?;
+    let slide_us = source.length(call.needed(2, "slide", EXAMPLE)?, "slide", context)?;
+    let size_us = source.length(call.needed(3, "size", EXAMPLE)?, "size", context)?;
+    if slide_us > size_us {
+        return plan_err!(
+            "the slide is longer than the size, so rows between the windows would be lost; did you \
+             mean slide and size the other way round? {EXAMPLE}"
+        );
+    }
+    let (offset_us, zone) = source.alignment(call, 4, context)?;
+    let grid = Grid { size_us, slide_us, offset_us, zone };
+    if grid.panes_per_window() > PANES_MAX {
+        return plan_err!(
+            "a window of this size and slide is made of {} pieces of {} microseconds; at most \
+             {PANES_MAX} are taken: choose a slide that goes into the size more evenly",
+            grid.panes_per_window(),
+            grid.pane_us()
+        );
+    }
+    let mut columns = source.columns();
+    let time = source.time.clone();
+    columns.push(grid::call(GridFunction::StartsOf, time, grid).alias("window_start"));
+    let unnested = LogicalPlanBuilder::from(source.input)
+        .project(columns)?
+        .unnest_column("window_start")?
+        .build()?;
+    let mut columns: Vec<Expr> =
+        unnested.schema().columns().into_iter().map(Expr::Column).collect();
+    let start = Expr::Column(Column::from_name("window_start"));
+    columns.push(grid::call(GridFunction::EndsAt, start, grid).alias("window_end"));
+    let plan = LogicalPlanBuilder::from(unnested).project(columns)?.build()?;
+    Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, call.alias.clone()))))
 }
 
-fn positive(size_us: i64) -> Result<i64> {
-    if size_us <= 0 {
-        return plan_err!("the size of a window must be longer than zero");
+/// What a window function reads, and the time it follows.
+struct Source {
+    input: LogicalPlan,
+    time: Expr,
+}
+
+impl Source {
+    fn of(call: &Call, example: &str, context: &mut dyn RelationPlannerContext) -> Result<Self> {
+        let data = call.argument(0, "data").ok_or_else(|| call.lacks("the stream", example))?;
+        let time = call.needed(1, "timecol", example)?;
+        let input = context.plan(relation_of(data)?)?;
+        let time = time_column(time, &input, context)?;
+        Ok(Self { input, time })
     }
-    Ok(size_us)
+
+    fn columns(&self) -> Vec<Expr> {
+        self.input.schema().columns().into_iter().map(Expr::Column).collect()
+    }
+
+    fn length(
+        &self,
+        expr: &SqlExpr,
+        what: &str,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64> {
+        positive(interval(expr, &self.input, context)?, what)
+    }
+
+    /// `offset` and `timezone`, the first of which stands at `position`.
+    fn alignment(
+        &self,
+        call: &Call,
+        position: usize,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<(i64, Option<Tz>)> {
+        let offset = call.argument(position, "offset");
+        let offset = offset.map(|offset| interval(offset, &self.input, context)).transpose()?;
+        let zone = call.argument(position + 1, "timezone");
+        let zone = zone.map(|zone| timezone(zone, &self.input, context)).transpose()?;
+        Ok((offset.unwrap_or(0), zone))
+    }
+}
+
+fn timezone(
+    expr: &SqlExpr,
+    input: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Tz> {
+    let zone = match context.sql_to_expr(expr.clone(), input.schema())? {
+        Expr::Literal(ScalarValue::Utf8(Some(zone)), _) => zone.parse().ok(),
+        _ => None,
+    };
+    zone.ok_or_else(|| {
+        plan_datafusion_err!("{expr} is not an IANA time zone; write one such as 'Europe/Berlin'")
+    })
+}
+
+fn positive(length_us: i64, what: &str) -> Result<i64> {
+    if length_us <= 0 {
+        return plan_err!("the {what} of a window must be longer than zero");
+    }
+    Ok(length_us)
 }
 
 fn relation_of(data: &SqlExpr) -> Result<TableFactor> {
@@ -159,7 +268,9 @@ fn relation_of(data: &SqlExpr) -> Result<TableFactor> {
         SqlExpr::Subquery(query) => return Ok(derived(query)),
         SqlExpr::Nested(inner) => return relation_of(inner),
         SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_) => data.to_string(),
-        other => return plan_err!("TUMBLE reads a stream or a (SELECT ...); '{other}' is neither"),
+        other => {
+            return plan_err!("a window reads a stream or a (SELECT ...); '{other}' is neither");
+        }
     };
     parse_relation(&text)
 }

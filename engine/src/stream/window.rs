@@ -1,44 +1,25 @@
 //! Windowed aggregates over DataFusion's group values and accumulators: the general path.
 //!
-//! Promise: a partial is kept per (window, lane) and folded in lane order when the window is emitted, so
-//! a result does not depend on how partitions interleave; nothing is emitted in hash order.
+//! Promise: a partial is kept per (lane, pane) and folded in that order when a window is emitted, so a
+//! result depends neither on how partitions interleave nor on batches; nothing comes in hash order.
+//! Rows that came too late for the first windows of their pane stand apart, under the first window
+//! that was still open to them: what a closed window has seen never changes (S4).
 //! Elsewhere: which rows are late and when a window is due is the runner's; here they are only counted.
 
+mod groups;
+
+use super::grid::{Grid, PaneIndex};
 use super::pipeline::{Pipeline, row_column, with_rows};
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use std::collections::{BTreeMap, HashSet};
+use groups::{Groups, Partial, Prepared};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::Offset;
-
-/// Size and alignment of a tumbling window, microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tumble {
-    /// Its length.
-    pub size_us: i64,
-    /// Distance of its grid from the UTC epoch.
-    pub offset_us: i64,
-}
-
-impl Tumble {
-    /// Start of the window that holds `time`.
-    pub fn start(self, time: i64) -> i64 {
-        (time - self.offset_us).div_euclid(self.size_us) * self.size_us + self.offset_us
-    }
-
-    /// End of the window that holds `time`.
-    pub fn end(self, time: i64) -> i64 {
-        self.start(time) + self.size_us
-    }
-}
 
 /// One aggregate of the SELECT.
 #[derive(Debug, Clone)]
@@ -49,42 +30,26 @@ pub struct Aggregate {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
-impl Aggregate {
-    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
-        if self.function.groups_accumulator_supported() {
-            return self.function.create_groups_accumulator();
-        }
-        let function = Arc::clone(&self.function);
-        Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
-    }
-
-    fn arguments(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let ordering = self.function.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
-        let expressions = self.function.expressions();
-        expressions
-            .iter()
-            .cloned()
-            .chain(ordering)
-            .map(|e| e.evaluate(batch)?.into_array(batch.num_rows()))
-            .collect()
-    }
-
-    fn filter(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
-        let Some(filter) = &self.filter else { return Ok(None) };
-        let keep = filter.evaluate(batch)?.into_array(batch.num_rows())?;
-        Ok(Some(as_boolean_array(&keep)?.clone()))
-    }
+/// One column of GROUP BY.
+#[derive(Debug, Clone)]
+pub enum GroupColumn {
+    /// An expression over the rows.
+    Key(Arc<dyn PhysicalExpr>),
+    /// `window_start`.
+    WindowStart,
+    /// `window_end`.
+    WindowEnd,
 }
 
 /// GROUP BY and aggregates of a windowed SELECT.
 #[derive(Debug, Clone)]
 pub struct Aggregation {
-    /// The window.
-    pub window: Tumble,
-    /// The group columns, `window_start` and `window_end` among them.
-    pub group: Vec<Arc<dyn PhysicalExpr>>,
-    /// Their types.
-    pub group_schema: SchemaRef,
+    /// The windows.
+    pub grid: Grid,
+    /// The group columns, in order.
+    pub group: Vec<GroupColumn>,
+    /// Types of those that are keys.
+    pub key_schema: SchemaRef,
     /// The aggregates.
     pub aggregates: Vec<Aggregate>,
     /// Group columns, then aggregates.
@@ -123,45 +88,38 @@ pub struct Closed {
     pub late: u64,
 }
 
+/// Where rows go: a pane of a lane, and the first window that was still open to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PaneKey {
+    /// The lane.
+    pub lane: usize,
+    /// The pane.
+    pub pane: PaneIndex,
+    /// The first window they count in.
+    pub first_window: PaneIndex,
+}
+
 #[derive(Debug)]
 struct Pane {
-    groups: Groups,
+    partial: Partial,
     evidence: LaneEvidence,
-}
-
-struct Groups {
-    values: Box<dyn GroupValues>,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
-    series: HashSet<(usize, u64)>,
-    indices: Vec<usize>,
-}
-
-impl std::fmt::Debug for Groups {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Groups").field("len", &self.values.len()).finish_non_exhaustive()
-    }
 }
 
 /// The open windows of a rule.
 #[derive(Debug)]
 pub struct Windows {
     aggregation: Arc<Aggregation>,
-    open: BTreeMap<i64, Window>,
+    panes: BTreeMap<PaneKey, Pane>,
+    /// The newest window that was closed.
+    closed: Option<PaneIndex>,
+    late: BTreeMap<PaneIndex, u64>,
 }
 
-#[derive(Debug, Default)]
-struct Window {
-    panes: BTreeMap<usize, Pane>,
-    late: u64,
-}
-
-/// Rows of one lane and one window, on their way into a pane.
+/// Rows of one pane on their way into it.
 #[derive(Debug)]
 pub struct Slice<'r> {
-    /// The lane.
-    pub lane: usize,
-    /// Start of the window.
-    pub start: i64,
+    /// Where they go.
+    pub key: PaneKey,
     /// The rows, with the row lane.
     pub batch: RecordBatch,
     /// Series of each row, unique over the rule's streams.
@@ -175,172 +133,146 @@ pub struct Slice<'r> {
 impl Windows {
     /// No window open.
     pub fn new(aggregation: Arc<Aggregation>) -> Self {
-        Self { aggregation, open: BTreeMap::new() }
+        Self { aggregation, panes: BTreeMap::new(), closed: None, late: BTreeMap::new() }
     }
 
-    /// Adds rows that are not late for their window.
+    /// Adds rows to a pane.
     /// # Errors
     /// What an expression cannot evaluate; nothing was added then.
     pub fn add(&mut self, slice: &Slice<'_>) -> Result<()> {
         let prepared = Prepared::new(&self.aggregation, &slice.batch)?;
-        let window = self.open.entry(slice.start).or_default();
-        let pane = match window.panes.entry(slice.lane) {
+        let (first, last) = slice.offsets;
+        let pane = match self.panes.entry(slice.key) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Pane {
-                groups: Groups::new(&self.aggregation)?,
-                evidence: LaneEvidence {
-                    lane: slice.lane,
-                    first: slice.offsets.0,
-                    last: slice.offsets.1,
-                    watermark_before: slice.watermark_before,
-                },
-            }),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let watermark_before = slice.watermark_before;
+                let evidence = LaneEvidence { lane: slice.key.lane, first, last, watermark_before };
+                entry.insert(Pane { partial: Partial::new(&self.aggregation)?, evidence })
+            }
         };
-        pane.evidence.first = pane.evidence.first.min(slice.offsets.0);
-        pane.evidence.last = pane.evidence.last.max(slice.offsets.1);
-        pane.groups.update(&prepared, slice.series)
+        pane.evidence.first = pane.evidence.first.min(first);
+        pane.evidence.last = pane.evidence.last.max(last);
+        pane.partial.update(&prepared, slice.series)
     }
 
-    /// Counts a reading that came too late for the window, if that is still open in another lane.
-    pub fn note_late(&mut self, start: i64) {
-        if let Some(window) = self.open.get_mut(&start) {
-            window.late += 1;
+    /// Counts a reading that came too late for a window, if that is not emitted yet.
+    pub fn note_late(&mut self, window: PaneIndex) {
+        if self.closed.is_none_or(|closed| window > closed) {
+            *self.late.entry(window).or_default() += 1;
         }
+    }
+
+    /// The first open window.
+    fn next(&self) -> Option<PaneIndex> {
+        let grid = self.aggregation.grid;
+        let first = |key: &PaneKey| key.first_window.max(grid.next_window(self.closed, key.pane));
+        self.panes.keys().map(first).min()
     }
 
     /// End of the first open window.
     pub fn next_end(&self) -> Option<i64> {
-        self.open.keys().next().map(|start| start + self.aggregation.window.size_us)
+        self.next().map(|window| self.aggregation.grid.end(window))
     }
 
     /// The latest end of the open windows.
     pub fn last_end(&self) -> Option<i64> {
-        self.open.keys().next_back().map(|start| start + self.aggregation.window.size_us)
+        let grid = self.aggregation.grid;
+        let last = self.panes.keys().map(|key| grid.last_window(key.pane)).max();
+        last.map(|window| grid.end(window))
     }
 
-    /// Takes the first open window out if it ends by `closed`.
+    /// Closes the first open window if it ends by `until`.
     /// # Errors
-    /// What an aggregate cannot evaluate; the window is gone then.
-    pub fn close_next(&mut self, closed: i64) -> Option<Result<Closed>> {
-        let end = self.next_end().filter(|end| *end <= closed)?;
-        let (start, window) = self.open.pop_first().expect("next_end saw it");
-        Some(finish(&self.aggregation, start, end, window))
+    /// What an aggregate cannot evaluate; the window is closed then, too.
+    pub fn close_next(&mut self, until: i64) -> Option<Result<Closed>> {
+        let grid = self.aggregation.grid;
+        let window = self.next().filter(|window| grid.end(*window) <= until)?;
+        let closed = self.finish(window);
+        self.closed = Some(window);
+        self.panes.retain(|key, _| grid.last_window(key.pane) > window);
+        self.late.retain(|late, _| *late > window);
+        Some(closed)
     }
 
-    /// The open windows as they stand, in order, without closing them.
+    /// The open windows as they stand, in order; they are closed then.
     /// # Errors
     /// What an aggregate cannot evaluate.
     pub fn drain_open(&mut self) -> Vec<Result<Closed>> {
-        let size = self.aggregation.window.size_us;
-        std::mem::take(&mut self.open)
-            .into_iter()
-            .map(|(start, window)| finish(&self.aggregation, start, start + size, window))
-            .collect()
+        std::iter::from_fn(|| self.close_next(i64::MAX)).collect()
     }
 
-    /// Number of open windows.
+    /// Number of panes kept.
     pub fn len(&self) -> usize {
-        self.open.len()
+        self.panes.len()
     }
 
-    /// Whether none is open.
+    /// Whether none is kept.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-}
-
-struct Prepared {
-    group: Vec<ArrayRef>,
-    arguments: Vec<Vec<ArrayRef>>,
-    filters: Vec<Option<BooleanArray>>,
-}
-
-impl Prepared {
-    fn new(aggregation: &Aggregation, batch: &RecordBatch) -> Result<Self> {
-        let group = aggregation
-            .group
-            .iter()
-            .map(|e| e.evaluate(batch)?.into_array(batch.num_rows()))
-            .collect::<Result<_>>()?;
-        let arguments =
-            aggregation.aggregates.iter().map(|a| a.arguments(batch)).collect::<Result<_>>()?;
-        let filters =
-            aggregation.aggregates.iter().map(|a| a.filter(batch)).collect::<Result<_>>()?;
-        Ok(Self { group, arguments, filters })
-    }
-}
-
-impl Groups {
-    fn new(aggregation: &Aggregation) -> Result<Self> {
-        Ok(Self {
-            values: new_group_values(Arc::clone(&aggregation.group_schema), &GroupOrdering::None)?,
-            accumulators: aggregation
-                .aggregates
-                .iter()
-                .map(Aggregate::accumulator)
-                .collect::<Result<_>>()?,
-            series: HashSet::new(),
-            indices: Vec::new(),
-        })
+        self.panes.is_empty()
     }
 
-    fn update(&mut self, prepared: &Prepared, series: &[u64]) -> Result<()> {
-        self.values.intern(&prepared.group, &mut self.indices)?;
-        let total = self.values.len();
-        for ((accumulator, arguments), filter) in
-            self.accumulators.iter_mut().zip(&prepared.arguments).zip(&prepared.filters)
-        {
-            accumulator.update_batch(arguments, &self.indices, filter.as_ref(), total)?;
+    fn finish(&mut self, window: PaneIndex) -> Result<Closed> {
+        let grid = self.aggregation.grid;
+        let panes = window..window + grid.panes_per_window();
+        let mut groups = Groups::new(&self.aggregation)?;
+        let mut evidence: Vec<LaneEvidence> = Vec::new();
+        for (key, pane) in &mut self.panes {
+            if !panes.contains(&key.pane) || key.first_window > window {
+                continue;
+            }
+            match evidence.last_mut().filter(|last| last.lane == key.lane) {
+                Some(lane) => {
+                    lane.first = lane.first.min(pane.evidence.first);
+                    lane.last = lane.last.max(pane.evidence.last);
+                }
+                None => evidence.push(pane.evidence),
+            }
+            groups.merge(pane.partial.frozen()?)?;
         }
-        self.series.extend(self.indices.iter().copied().zip(series.iter().copied()));
-        Ok(())
-    }
-
-    fn merge(&mut self, mut other: Self) -> Result<()> {
-        let group = other.values.emit(EmitTo::All)?;
-        self.values.intern(&group, &mut self.indices)?;
-        let total = self.values.len();
-        for (accumulator, partial) in self.accumulators.iter_mut().zip(&mut other.accumulators) {
-            let state = partial.state(EmitTo::All)?;
-            accumulator.merge_batch(&state, &self.indices, total)?;
-        }
-        let indices = &self.indices;
-        self.series.extend(other.series.into_iter().map(|(group, s)| (indices[group], s)));
-        Ok(())
+        let late = self.late.get(&window).copied().unwrap_or(0);
+        let (start, end) = (grid.edge(window), grid.end(window));
+        let (rows, sensors) = result(&self.aggregation, groups, start, end)?;
+        Ok(Closed { start, end, rows, sensors, evidence, late })
     }
 }
 
-fn finish(aggregation: &Aggregation, start: i64, end: i64, window: Window) -> Result<Closed> {
-    let mut merged = Groups::new(aggregation)?;
-    let mut evidence = Vec::new();
-    for pane in window.panes.into_values() {
-        evidence.push(pane.evidence);
-        merged.merge(pane.groups)?;
+/// The groups of a window as rows, sorted, and how many sensors are behind each.
+fn result(
+    aggregation: &Aggregation,
+    groups: Groups,
+    start: i64,
+    end: i64,
+) -> Result<(RecordBatch, Vec<u32>)> {
+    let sensors = groups.sensors();
+    let (keys, values) = groups.evaluate()?;
+    let order = order_of(&keys, sensors.len())?;
+    let sorted = |column: &ArrayRef| take(column, &order, None);
+    let mut keys = keys.iter();
+    let constant = |time: i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(vec![time; order.len()]).with_timezone("UTC"))
+    };
+    let mut columns = Vec::with_capacity(aggregation.schema.fields().len());
+    for column in &aggregation.group {
+        columns.push(match column {
+            GroupColumn::Key(_) => sorted(keys.next().expect("a column for each key"))?,
+            GroupColumn::WindowStart => constant(start),
+            GroupColumn::WindowEnd => constant(end),
+        });
     }
-    let groups = merged.values.len();
-    let mut sensors = vec![0_u32; groups];
-    for (group, _) in &merged.series {
-        sensors[*group] += 1;
+    for value in &values {
+        columns.push(sorted(value)?);
     }
-    let mut columns = merged.values.emit(EmitTo::All)?;
-    let order = order_of(&columns)?;
-    for accumulator in &mut merged.accumulators {
-        columns.push(accumulator.evaluate(EmitTo::All)?);
-    }
-    let columns = columns.iter().map(|c| take(c, &order, None)).collect::<Result<Vec<_>, _>>()?;
-    let lane = UInt32Array::from_iter_values(0..u32::try_from(groups).expect("groups fit u32"));
-    Ok(Closed {
-        start,
-        end,
-        rows: with_rows(&aggregation.schema, columns, lane)?,
-        sensors: order.values().iter().map(|i| sensors[*i as usize]).collect(),
-        evidence,
-        late: window.late,
-    })
+    let lane = UInt32Array::from_iter_values(0..u32::try_from(order.len()).expect("groups fit"));
+    let rows = with_rows(&aggregation.schema, columns, lane)?;
+    Ok((rows, order.values().iter().map(|group| sensors[*group as usize]).collect()))
 }
 
-fn order_of(columns: &[ArrayRef]) -> Result<UInt32Array> {
-    let sort: Vec<SortColumn> = columns
+fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
+    if keys.is_empty() {
+        let groups = u32::try_from(groups).expect("groups fit u32");
+        return Ok(UInt32Array::from_iter_values(0..groups));
+    }
+    let sort: Vec<SortColumn> = keys
         .iter()
         .map(|column| SortColumn { values: Arc::clone(column), options: None })
         .collect();

@@ -69,8 +69,9 @@ impl<'o> Lines<'o> {
             line.text("topic", &late.reading.topic);
             line.text("time", &rfc3339(late.reading.time));
             line.text("watermark", &rfc3339(late.watermark));
-            if let Some(end) = late.window_end {
-                line.text("window_end", &rfc3339(end));
+            if let Some(missed) = late.missed {
+                line.text("window_end", &rfc3339(missed.last_end));
+                line.raw("windows_missed", &missed.count.to_string());
             }
             self.waiting.push((late.appended, number, line.end("")));
         }

@@ -121,7 +121,7 @@ pub(super) fn describe(planned: &Planned) -> String {
     match &planned.plan.shape {
         Shape::Windowed(aggregation) => format!(
             "once a window of {} is closed in every partition",
-            seconds(aggregation.window.size_us)
+            seconds(aggregation.grid.size_us)
         ),
         Shape::PerReading if waits => {
             "per reading, in event-time order behind the watermark (it has FOR)".to_owned()

@@ -150,7 +150,8 @@ fn a_late_reading_is_listed_and_never_merged() {
     let out = bench.feed("1:a=20 61:a=30 2:b=99 121:a=1");
     assert_eq!(out.late.len(), 1);
     assert_eq!(out.late[0].reading.topic, "/building/41/room/b/climate");
-    assert_eq!(out.late[0].window_end, Some(EventTime(60 * SECOND)));
+    let last_end = EventTime(60 * SECOND);
+    assert_eq!(out.late[0].missed, Some(MissedWindows { count: 1, last_end }));
     assert!(told(&out)[0].contains(r#""t":20.0"#), "{:?}", told(&out));
 }
 

@@ -1,6 +1,6 @@
 //! Rules with a window: rows into panes, late ones listed, closed windows judged.
 
-use super::super::outputs::{Outputs, json_row};
+use super::super::outputs::{MissedWindows, Outputs, json_row};
 use super::evaluate::{keys, suppressions, verdicts};
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::Suppression;
@@ -8,13 +8,14 @@ use crate::alarms::{
     Evidence, PartitionReceipt, Place, Receipt, ResultRow, Verdict, Window, WindowRow,
 };
 use crate::sql::plan::Shape;
+use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
 use crate::stream::watermark::{NEVER, Until};
-use crate::stream::window::{Aggregation, Closed, Slice, Windows, sensors_of};
+use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, Windows, sensors_of};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime};
 
@@ -41,12 +42,14 @@ impl Runner {
 
     fn rows_to_take(&self, rows: &Rows) -> usize {
         let closed = self.progress.rule_closed();
-        let window = self.aggregation().window;
-        let fresh = rows.times().iter().map(|t| window.end(*t)).filter(|end| *end > closed).min();
+        let grid = self.aggregation().grid;
+        let fresh = rows.times().iter().filter_map(|time| {
+            let open = open_windows(grid, grid.pane(*time), closed);
+            open.next.map(|window| grid.end(window))
+        });
         let open = self.windows.as_ref().and_then(Windows::next_end);
-        let to_window = [fresh, open]
-            .into_iter()
-            .flatten()
+        let to_window = fresh
+            .chain(open)
             .min()
             .and_then(|end| self.progress.rows_until(rows, end, Until::Closed));
         let to_timer =
@@ -64,41 +67,42 @@ impl Runner {
     fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
         let batches = self.run_branches(rows, out);
         let closed_before = self.progress.note(rows);
-        let window = self.aggregation().window;
-        let mut late = BTreeSet::new();
+        let grid = self.aggregation().grid;
+        let mut late = BTreeMap::new();
         for batch in batches {
-            let mut slices: BTreeMap<(usize, i64), Vec<u32>> = BTreeMap::new();
+            let mut slices: BTreeMap<PaneKey, Vec<u32>> = BTreeMap::new();
             for (position, row) in (0_u32..).zip(row_column(&batch).values()) {
                 let row = *row as usize;
-                let (start, end) = (window.start(rows.times()[row]), window.end(rows.times()[row]));
-                if closed_before[row] >= end {
-                    late.insert(row);
-                } else {
+                let pane = grid.pane(rows.times()[row]);
+                let open = open_windows(grid, pane, closed_before[row]);
+                if let Some(missed) = open.missed {
+                    late.insert(row, missed);
+                }
+                if let Some(first_window) = open.next {
                     let lane = self.progress.lane(rows.stream, rows.partition(row));
-                    slices.entry((lane, start)).or_default().push(position);
+                    slices.entry(PaneKey { lane, pane, first_window }).or_default().push(position);
                 }
             }
-            for ((lane, start), positions) in slices {
-                self.add_slice(rows, &batch, &closed_before, lane, start, positions, out);
+            for (key, positions) in slices {
+                self.add_slice(rows, &batch, &closed_before, key, positions, out);
             }
         }
-        for row in late {
-            let (start, end) = (window.start(rows.times()[row]), window.end(rows.times()[row]));
-            if let Some(windows) = &mut self.windows {
-                windows.note_late(start);
+        for (row, missed) in late {
+            for window in (missed.0..=missed.1).step_by(usize::try_from(grid.step()).unwrap_or(1)) {
+                if let Some(windows) = &mut self.windows {
+                    windows.note_late(window);
+                }
             }
-            self.late(rows, row, closed_before[row], Some(end), out);
+            self.late(rows, row, closed_before[row], Some(missed_windows(grid, missed)), out);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place, in the order of the text above")]
     fn add_slice(
         &mut self,
         rows: &Rows,
         batch: &RecordBatch,
         closed_before: &[i64],
-        lane: usize,
-        start: i64,
+        key: PaneKey,
         positions: Vec<u32>,
         out: &mut Outputs,
     ) {
@@ -107,12 +111,12 @@ impl Runner {
             false => take_record_batch(batch, &UInt32Array::from(positions))
                 .expect("positions lie in the batch"),
         };
-        if self.add_to_window(rows, &part, closed_before, lane, start).is_ok() {
+        if self.add_to_window(rows, &part, closed_before, key).is_ok() {
             return;
         }
         for position in 0..part.num_rows() {
             let one = part.slice(position, 1);
-            if let Err(error) = self.add_to_window(rows, &one, closed_before, lane, start) {
+            if let Err(error) = self.add_to_window(rows, &one, closed_before, key) {
                 let row = row_column(&one).value(0) as usize;
                 self.failed_reading(rows, row, &error.strip_backtrace(), out);
             }
@@ -124,8 +128,7 @@ impl Runner {
         rows: &Rows,
         batch: &RecordBatch,
         closed_before: &[i64],
-        lane: usize,
-        start: i64,
+        key: PaneKey,
     ) -> datafusion::error::Result<()> {
         let Some(windows) = &mut self.windows else { return Ok(()) };
         let of = |position: usize| row_column(batch).value(position) as usize;
@@ -135,8 +138,7 @@ impl Runner {
             (0..batch.num_rows()).map(|p| stream | u64::from(ids[of(p)])).collect();
         let (first, last) = (of(0), of(batch.num_rows() - 1));
         windows.add(&Slice {
-            lane,
-            start,
+            key,
             batch: batch.clone(),
             series: &series,
             offsets: (rows.offset(first), rows.offset(last)),
@@ -290,6 +292,37 @@ impl Runner {
 
     fn stream_names(&self) -> Vec<String> {
         self.plan.streams.iter().map(|s| s.name().to_owned()).collect()
+    }
+}
+
+/// What a row of `pane` is in and what it came too late for, where windows are closed up to `closed`.
+struct OpenWindows {
+    /// First and last window it missed.
+    missed: Option<(PaneIndex, PaneIndex)>,
+    /// First window that is still open.
+    next: Option<PaneIndex>,
+}
+
+fn open_windows(grid: Grid, pane: PaneIndex, closed: i64) -> OpenWindows {
+    let (first, last) = (grid.first_window(pane), grid.last_window(pane));
+    if grid.end(first) > closed {
+        return OpenWindows { missed: None, next: Some(first) };
+    }
+    if grid.end(last) <= closed {
+        return OpenWindows { missed: Some((first, last)), next: None };
+    }
+    let mut next = first;
+    while grid.end(next) <= closed {
+        next += grid.step();
+    }
+    OpenWindows { missed: Some((first, next - grid.step())), next: Some(next) }
+}
+
+fn missed_windows(grid: Grid, missed: (PaneIndex, PaneIndex)) -> MissedWindows {
+    let windows = (missed.1 - missed.0) / grid.step() + 1;
+    MissedWindows {
+        count: u32::try_from(windows).unwrap_or(u32::MAX),
+        last_end: EventTime(grid.end(missed.1)),
     }
 }
 

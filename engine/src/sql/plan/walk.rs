@@ -1,10 +1,11 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
 use super::{Branch, Relations, SqlError};
-use crate::sql::functions::WINDOW_START_OF;
+use crate::sql::functions::grid::{self, GridFunction};
+use crate::stream::grid::Grid;
 use crate::stream::lookup::{Lookup, Side, Unmatched};
 use crate::stream::pipeline::{Pipeline, Stage};
-use crate::stream::window::{Aggregate, Aggregation, Tumble};
+use crate::stream::window::{Aggregate, Aggregation, GroupColumn};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, JoinType, NullEquality, ScalarValue};
 use datafusion::execution::SessionState;
@@ -120,6 +121,8 @@ impl Walker<'_> {
                 Ok(branches)
             }
             LogicalPlan::Join(join) => self.join(join),
+            // HOP: a rule adds a row to its pane instead, once for all windows.
+            LogicalPlan::Unnest(unnest) => self.branches(&unnest.input),
             other => Err(unsupported(other)),
         }
     }
@@ -148,7 +151,10 @@ impl Walker<'_> {
                 let expressions = projection
                     .expr
                     .iter()
-                    .map(|e| self.physical(e, input))
+                    .map(|e| match of_hop(e) {
+                        true => self.physical(&Expr::Literal(ScalarValue::Null, None), input),
+                        false => self.physical(e, input),
+                    })
                     .collect::<Result<Vec<_>>>()?;
                 let schema = Arc::clone(projection.schema.inner());
                 Some(Stage::Project { expressions, schema })
@@ -230,13 +236,22 @@ impl Walker<'_> {
 
     fn aggregation(&self, aggregate: &logical_expr::Aggregate) -> Result<Aggregation> {
         let input = aggregate.input.schema();
-        let group = aggregate
-            .group_expr
-            .iter()
-            .map(|e| self.physical(e, input))
-            .collect::<Result<Vec<_>>>()?;
         let schema = aggregate.schema.inner();
-        let group_fields: Vec<usize> = (0..group.len()).collect();
+        let grid = window_of(&aggregate.input)?;
+        if grid.step() < grid.panes_per_window() {
+            refuse_window_columns(aggregate)?;
+        }
+        let (mut group, mut keys) = (Vec::new(), Vec::new());
+        for (position, expr) in aggregate.group_expr.iter().enumerate() {
+            group.push(match column_name(expr) {
+                Some("window_start") => GroupColumn::WindowStart,
+                Some("window_end") => GroupColumn::WindowEnd,
+                _ => {
+                    keys.push(position);
+                    GroupColumn::Key(self.physical(expr, input)?)
+                }
+            });
+        }
         let context = PhysicalPlanningContext::default();
         let lower = |expr: &Expr| -> Result<Aggregate> {
             let lowered = LoweredAggregateBuilder::new(
@@ -250,8 +265,8 @@ impl Walker<'_> {
             Ok(Aggregate { function: lowered.aggregate, filter: lowered.filter })
         };
         Ok(Aggregation {
-            window: window_of(&aggregate.input)?,
-            group_schema: Arc::new(schema.project(&group_fields).map_err(DataFusionError::from)?),
+            grid,
+            key_schema: Arc::new(schema.project(&keys).map_err(DataFusionError::from)?),
             group,
             aggregates: aggregate.aggr_expr.iter().map(lower).collect::<Result<Vec<_>>>()?,
             schema: Arc::clone(schema),
@@ -308,18 +323,14 @@ fn group_columns(aggregate: &logical_expr::Aggregate) -> Result<Vec<String>> {
     Ok(names.into_iter().filter(|n| n != "window_start" && n != "window_end").collect())
 }
 
-/// Finds the window under an aggregate; all branches must have the same.
-fn window_of(plan: &LogicalPlan) -> Result<Tumble> {
-    let mut found: Vec<Tumble> = Vec::new();
+/// Finds the windows under an aggregate; all branches must have the same.
+fn window_of(plan: &LogicalPlan) -> Result<Grid> {
+    let mut found: Vec<Grid> = Vec::new();
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|e| {
-                if let Expr::ScalarFunction(call) = e
-                    && call.func.name() == WINDOW_START_OF
-                    && let [_, size, offset] = call.args.as_slice()
-                    && let (Some(size_us), Some(offset_us)) = (integer(size), integer(offset))
-                {
-                    found.push(Tumble { size_us, offset_us });
+                if let Some((GridFunction::StartOf | GridFunction::StartsOf, grid)) = grid::of(e) {
+                    found.push(grid);
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -336,15 +347,59 @@ fn window_of(plan: &LogicalPlan) -> Result<Tumble> {
             )
             .into()),
         _ => Err(SqlError::new("a rule aggregates over one window")
-            .with_hint("use the same size and offset in every TUMBLE, or make two rules")
+            .with_hint("use the same lengths in every TUMBLE or HOP, or make two rules")
             .into()),
     }
 }
 
-fn integer(expr: &Expr) -> Option<i64> {
+/// Whether `expr` is an edge of HOP's windows, which a row has many of.
+fn of_hop(expr: &Expr) -> bool {
+    let edge = grid::of(unaliased(expr));
+    matches!(edge, Some((GridFunction::StartsOf | GridFunction::EndsAt, _)))
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
     match expr {
-        Expr::Literal(ScalarValue::Int64(value), _) => *value,
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+fn column_name(expr: &Expr) -> Option<&str> {
+    match unaliased(expr) {
+        Expr::Column(column) => Some(&column.name),
         _ => None,
+    }
+}
+
+/// Below the aggregate of a HOP a row does not stand in one window yet.
+fn refuse_window_columns(aggregate: &logical_expr::Aggregate) -> Result<()> {
+    let mut used = None;
+    let mut look = |expr: &Expr| {
+        if column_name(expr).is_none() && !of_hop(expr) {
+            let edges = ["window_start", "window_end"];
+            let columns = expr.column_refs();
+            used = used.or(columns.iter().find_map(|c| edges.into_iter().find(|e| c.name == *e)));
+        }
+    };
+    aggregate.group_expr.iter().chain(&aggregate.aggr_expr).for_each(&mut look);
+    aggregate.input.apply(|node| {
+        if !matches!(node, LogicalPlan::Unnest(_)) {
+            node.apply_expressions(|expr| {
+                look(expr);
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match used {
+        None => Ok(()),
+        Some(name) => {
+            Err(SqlError::new(format!("a rule cannot use {name} of a HOP before its GROUP BY"))
+                .with_detail("a reading lies in several windows, and is taken once for all of them")
+                .with_hint("use it in the SELECT list, in HAVING or in RAISE WHEN")
+                .into())
+        }
     }
 }
 
@@ -363,6 +418,6 @@ fn unsupported(plan: &LogicalPlan) -> WalkError {
         _ => "this form of SELECT",
     };
     SqlError::new(format!("a rule cannot use {what}"))
-        .with_hint("a rule filters, joins reference tables, and aggregates over one TUMBLE")
+        .with_hint("a rule filters, joins reference tables, and aggregates over one TUMBLE or HOP")
         .into()
 }

@@ -1,0 +1,206 @@
+//! Groups of rows and their accumulators.
+//!
+//! Promise: a partial that several windows share is frozen into state columns when the first of them
+//! reads it; by then nothing more can be added to it.
+
+use super::{Aggregate, Aggregation, GroupColumn};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use datafusion::common::cast::as_boolean_array;
+use datafusion::error::Result;
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+impl Aggregate {
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.function.groups_accumulator_supported() {
+            return self.function.create_groups_accumulator();
+        }
+        let function = Arc::clone(&self.function);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
+    }
+
+    fn arguments(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let ordering = self.function.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
+        let expressions = self.function.expressions();
+        expressions
+            .iter()
+            .cloned()
+            .chain(ordering)
+            .map(|e| e.evaluate(batch)?.into_array(batch.num_rows()))
+            .collect()
+    }
+
+    fn filter(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
+        let Some(filter) = &self.filter else { return Ok(None) };
+        let keep = filter.evaluate(batch)?.into_array(batch.num_rows())?;
+        Ok(Some(as_boolean_array(&keep)?.clone()))
+    }
+}
+
+/// Keys, arguments and filters of a batch: everything that can fail, before anything changes.
+pub(super) struct Prepared {
+    rows: usize,
+    keys: Vec<ArrayRef>,
+    arguments: Vec<Vec<ArrayRef>>,
+    filters: Vec<Option<BooleanArray>>,
+}
+
+impl Prepared {
+    pub(super) fn new(aggregation: &Aggregation, batch: &RecordBatch) -> Result<Self> {
+        let mut keys = Vec::new();
+        for column in &aggregation.group {
+            if let GroupColumn::Key(key) = column {
+                keys.push(key.evaluate(batch)?.into_array(batch.num_rows())?);
+            }
+        }
+        let aggregates = &aggregation.aggregates;
+        let arguments = aggregates.iter().map(|a| a.arguments(batch)).collect::<Result<_>>()?;
+        let filters = aggregates.iter().map(|a| a.filter(batch)).collect::<Result<_>>()?;
+        Ok(Self { rows: batch.num_rows(), keys, arguments, filters })
+    }
+}
+
+/// What the rows of a pane come to.
+#[derive(Debug)]
+pub(super) enum Partial {
+    /// Rows are still added.
+    Growing(Groups),
+    /// Nothing is added any more.
+    Frozen(Frozen),
+}
+
+/// The groups of a pane and the state of their accumulators, in columns.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    keys: Vec<ArrayRef>,
+    groups: usize,
+    states: Vec<Vec<ArrayRef>>,
+    series: Vec<(usize, u64)>,
+}
+
+impl Partial {
+    pub(super) fn new(aggregation: &Aggregation) -> Result<Self> {
+        Groups::new(aggregation).map(Self::Growing)
+    }
+
+    /// # Panics
+    /// If a window has read it: rows of closed windows stand apart.
+    pub(super) fn update(&mut self, prepared: &Prepared, series: &[u64]) -> Result<()> {
+        match self {
+            Self::Growing(groups) => groups.update(prepared, series),
+            Self::Frozen(_) => panic!("S4: nothing is added to what a closed window has seen"),
+        }
+    }
+
+    pub(super) fn frozen(&mut self) -> Result<&Frozen> {
+        if let Self::Growing(groups) = self {
+            *self = Self::Frozen(groups.freeze()?);
+        }
+        match self {
+            Self::Frozen(frozen) => Ok(frozen),
+            Self::Growing(_) => unreachable!("it was frozen just now"),
+        }
+    }
+}
+
+/// Groups while rows or partials are added to them.
+pub(super) struct Groups {
+    /// `None` where the whole window is one group.
+    values: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    series: HashSet<(usize, u64)>,
+    indices: Vec<usize>,
+}
+
+impl std::fmt::Debug for Groups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Groups").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Groups {
+    pub(super) fn new(aggregation: &Aggregation) -> Result<Self> {
+        let schema = &aggregation.key_schema;
+        let values = match schema.fields().is_empty() {
+            true => None,
+            false => Some(new_group_values(Arc::clone(schema), &GroupOrdering::None)?),
+        };
+        let accumulators = aggregation.aggregates.iter().map(Aggregate::accumulator);
+        Ok(Self {
+            values,
+            accumulators: accumulators.collect::<Result<_>>()?,
+            series: HashSet::new(),
+            indices: Vec::new(),
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.values.as_ref().map_or(1, |values| values.len())
+    }
+
+    /// The group of each row, left in `self.indices`; the number of groups.
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<usize> {
+        match &mut self.values {
+            Some(values) => values.intern(keys, &mut self.indices)?,
+            None => {
+                self.indices.clear();
+                self.indices.resize(rows, 0);
+            }
+        }
+        Ok(self.len())
+    }
+
+    fn update(&mut self, prepared: &Prepared, series: &[u64]) -> Result<()> {
+        let total = self.intern(&prepared.keys, prepared.rows)?;
+        for ((accumulator, arguments), filter) in
+            self.accumulators.iter_mut().zip(&prepared.arguments).zip(&prepared.filters)
+        {
+            accumulator.update_batch(arguments, &self.indices, filter.as_ref(), total)?;
+        }
+        self.series.extend(self.indices.iter().copied().zip(series.iter().copied()));
+        Ok(())
+    }
+
+    fn freeze(&mut self) -> Result<Frozen> {
+        let groups = self.len();
+        let mut series: Vec<(usize, u64)> = self.series.drain().collect();
+        series.sort_unstable();
+        let states = self.accumulators.iter_mut().map(|a| a.state(EmitTo::All));
+        let states = states.collect::<Result<_>>()?;
+        Ok(Frozen { keys: self.keys()?, groups, states, series })
+    }
+
+    pub(super) fn merge(&mut self, partial: &Frozen) -> Result<()> {
+        let total = self.intern(&partial.keys, partial.groups)?;
+        for (accumulator, state) in self.accumulators.iter_mut().zip(&partial.states) {
+            accumulator.merge_batch(state, &self.indices, total)?;
+        }
+        let indices = &self.indices;
+        self.series.extend(partial.series.iter().map(|(group, s)| (indices[*group], *s)));
+        Ok(())
+    }
+
+    /// Distinct series of each group.
+    pub(super) fn sensors(&self) -> Vec<u32> {
+        let mut sensors = vec![0_u32; self.len()];
+        for (group, _) in &self.series {
+            sensors[*group] += 1;
+        }
+        sensors
+    }
+
+    /// The key columns and the values of the aggregates.
+    pub(super) fn evaluate(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let values = self.accumulators.iter_mut().map(|a| a.evaluate(EmitTo::All));
+        let values = values.collect::<Result<_>>()?;
+        Ok((self.keys()?, values))
+    }
+
+    fn keys(&mut self) -> Result<Vec<ArrayRef>> {
+        self.values.as_mut().map_or_else(|| Ok(Vec::new()), |values| values.emit(EmitTo::All))
+    }
+}
