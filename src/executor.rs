@@ -127,6 +127,11 @@ impl Statements for Executor {
                 let rows = blocking(move || rules.explain(&name)).await?;
                 return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
             }
+            Statement::ExplainWatermark { rule } => {
+                let rules = Arc::clone(&self.rules);
+                let rows = blocking(move || rules.explain_watermark(&rule)).await?;
+                return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
+            }
             Statement::CreateSubscription(statement) => self.create_subscription(statement).await?,
             Statement::DropSubscription { name, missing } => {
                 self.drop_subscription(&name, missing).await?

@@ -7,6 +7,7 @@ pub mod outputs; // what a rule gives out
 pub mod runner; // one rule over its inputs
 pub mod feed; // the input order
 pub mod definition; // a rule as the catalog keeps it
+pub mod marks; // what last moved a partition
 pub mod versions; // a rule and what replaces it
 pub mod follower; // one rule over its log, step by step
 pub mod task; // a thread for each rule

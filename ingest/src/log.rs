@@ -41,10 +41,12 @@ pub use partition::Partition;
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
 pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
-pub use ticks::{DueTick, TickPolicy};
+pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
 use crate::io::{Clock, Disk};
-use crate::model::{AppendTime, Column, Limits, SchemaId, StreamDefinition, StreamUid};
+use crate::model::{
+    AppendTime, Column, Limits, PartitionId, SchemaId, StreamDefinition, StreamUid,
+};
 use env::Env;
 use parking_lot::Mutex;
 use recovery::Stop;
@@ -196,6 +198,12 @@ impl Log {
             }
         }
         groups
+    }
+
+    /// What ticks will do for a partition if nothing arrives; nothing where there is no such stream.
+    pub fn tick_outlook(&self, stream: &str, partition: PartitionId) -> TickOutlook {
+        let stream = self.streams.get(stream);
+        stream.map_or(TickOutlook::Silent, |stream| stream.ticks().lock().outlook(partition))
     }
 
     /// Queues the ticks that are due now; how many.

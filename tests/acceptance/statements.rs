@@ -157,3 +157,38 @@ fn a_rule_from_earliest_judges_history_and_one_from_now_does_not() {
         server.wait_for_rows("SELECT rule FROM alarms WHERE condition = 'active'", 2, WITHIN);
     assert_eq!(both.len(), 2);
 }
+
+#[test]
+fn explain_watermark_names_the_partition_that_a_rule_waits_for_and_what_would_move_it() {
+    let server = Server::start();
+    server.define(
+        "CREATE STREAM pumps (flow DOUBLE) TOPIC '/pump/{pump}' WITH (partitions = 2);
+         CREATE RULE slow RAISE WHEN mean < 2 AS SELECT pump, avg(flow) AS mean
+         FROM TUMBLE(pumps, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)
+         GROUP BY pump, window_start, window_end;",
+    );
+    let explain = || server.query("EXPLAIN WATERMARK slow");
+    let rows = explain();
+    assert_eq!(rows.len(), 2);
+    let why = |row: &serde_json::Value| row["why"].as_str().unwrap_or_default().to_owned();
+    assert!(rows.iter().all(|row| why(row).contains("no reading yet")), "{rows:?}");
+    // Long past: a backfill, whose other partition learns of it once.
+    server.publish("{\"topic\":\"/pump/1\",\"time\":1700000000,\"flow\":1.0}\n");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let rows = loop {
+        let rows = explain();
+        if rows.iter().any(|row| row["set_by"] == "/pump/1") {
+            break rows;
+        }
+        assert!(std::time::Instant::now() < until, "{rows:?}");
+    };
+    let (ahead, behind): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["set_by"] == "/pump/1");
+    assert_eq!(ahead[0]["newest_event_time"], "2023-11-14T22:13:20Z", "{ahead:?}");
+    assert_eq!(ahead[0]["watermark"], "2023-11-14T22:13:15Z", "5 s of lateness: {ahead:?}");
+    assert_eq!((&ahead[0]["holds_back"], &ahead[0]["ticks"]), (&false.into(), &"none".into()));
+    assert_eq!(behind[0]["holds_back"], true, "{behind:?}");
+    assert!(why(behind[0]).contains("a tick with the stream's newest event time"), "{behind:?}");
+    let refused = server.run(&["query", "EXPLAIN WATERMARK slwo"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("slow"), "{said}");
+}

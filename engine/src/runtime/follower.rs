@@ -4,6 +4,7 @@
 //! and a difference stops the rule (P6). No thread, no waiting: a task pumps it in production, a seeded
 //! loop in simulation.
 
+use super::marks::Marks;
 use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
 use super::runner::Runner;
 use super::versions::{Step, Version, Versions};
@@ -83,6 +84,11 @@ impl Follower {
     /// The version at work.
     pub fn runner(&self) -> &Runner {
         self.versions.runner()
+    }
+
+    /// What last moved each partition of the version at work.
+    pub fn marks(&self) -> &Marks {
+        self.versions.marks()
     }
 
     /// Rows still to be taken.

@@ -6,6 +6,7 @@
 mod listing; // SHOW and EXPLAIN
 mod operators; // ACKNOWLEDGE, SHELVE and the others
 mod replace; // CREATE OR REPLACE
+mod watermark; // EXPLAIN WATERMARK
 
 use super::definition::{Planned, RULES, StoredRule, planned, relations};
 use super::downtime::note_downtime;

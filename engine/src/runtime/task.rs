@@ -4,6 +4,7 @@
 //! written is the follower's; this only waits, for commits and for wishes.
 
 use super::follower::{Counts, Followed, Follower, Write};
+use super::marks::Mark;
 use super::versions::Version;
 use crate::alarms::{RuleAlarms, StaleAlarms};
 use crate::stream::watermark::NEVER;
@@ -62,6 +63,8 @@ pub struct Progressed {
     pub watermark: Option<EventTime>,
     /// Watermark of each (stream, partition).
     pub watermarks: Vec<(String, u32, Option<EventTime>)>,
+    /// What last moved each of them.
+    pub marks: Vec<Mark>,
     /// Readings that came too late.
     pub late: u64,
     /// Rows an expression failed on.
@@ -82,6 +85,7 @@ impl Progressed {
             lag_rows: 0,
             watermark: None,
             watermarks: Vec::new(),
+            marks: Vec::new(),
             late: 0,
             errors: 0,
             outputs: 0,
@@ -320,6 +324,7 @@ impl Worker {
                 (name, partition.0, known(progress.watermark(lane)))
             })
             .collect();
+        progressed.marks = self.follower.marks().all().to_vec();
         progressed.stale = runner.alarms().map(RuleAlarms::stale_alarms).unwrap_or_default();
         if progressed.state == RuleState::Starting {
             progressed.state = RuleState::Running;

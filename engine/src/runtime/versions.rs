@@ -4,6 +4,7 @@
 //! a replay hand over at the same place (P6). Elsewhere: what is handed over is the runner's.
 
 use super::feed::{Feed, Next};
+use super::marks::Marks;
 use super::outputs::Outputs;
 use super::runner::{Runner, RunnerError, Succession};
 use crate::stream::input::Input;
@@ -23,6 +24,8 @@ pub struct Version {
 #[derive(Debug)]
 pub struct Versions {
     current: Version,
+    /// Of the current version.
+    marks: Marks,
     next: VecDeque<Version>,
     /// The current version finishes what is its own.
     retired: Option<Succession>,
@@ -63,7 +66,14 @@ enum End {
 impl Versions {
     /// A rule at its start.
     pub fn new(first: Version) -> Self {
-        Self { current: first, next: VecDeque::new(), retired: None, ended_at: None, ahead: None }
+        Self {
+            marks: Marks::new(first.runner.progress()),
+            current: first,
+            next: VecDeque::new(),
+            retired: None,
+            ended_at: None,
+            ahead: None,
+        }
     }
 
     /// Adds a version that replaces the newest so far. Nothing beyond its place may have been taken.
@@ -74,6 +84,11 @@ impl Versions {
     /// The version at work.
     pub fn runner(&self) -> &Runner {
         &self.current.runner
+    }
+
+    /// What last moved each partition of the version at work.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Rows that the version at work has still to take.
@@ -125,6 +140,7 @@ impl Versions {
     }
 
     fn take(&mut self, input: &Input, appended: AppendTime) -> Result<Step, String> {
+        self.marks.take(self.current.runner.progress(), input);
         let mut outputs = self.current.runner.step(input).map_err(|e| e.to_string())?;
         self.end_if_drained(appended, &mut outputs);
         Ok(Step::Taken { appended, outputs })
@@ -177,6 +193,7 @@ impl Versions {
         let Some(mut next) = self.next.pop_front() else { return };
         self.retired = None;
         std::mem::swap(&mut self.current, &mut next);
+        self.marks = Marks::new(self.current.runner.progress());
         next.runner.hand_over(&mut self.current.runner, at);
     }
 }

@@ -53,6 +53,11 @@ pub enum Statement {
         /// The rule.
         name: String,
     },
+    /// `EXPLAIN WATERMARK rule`
+    ExplainWatermark {
+        /// The rule.
+        rule: String,
+    },
     /// `CREATE SUBSCRIPTION ...`
     CreateSubscription(SubscriptionStatement),
     /// `DROP SUBSCRIPTION [IF EXISTS] name`

@@ -19,6 +19,25 @@ pub struct DueTick {
     pub event_time: EventTime,
 }
 
+/// What ticks will do for a partition if nothing arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TickOutlook {
+    /// The stream has had no reading: there is no event time to go on from.
+    Silent,
+    /// The stream's newest reading was live: event time goes on with the clock.
+    Clock {
+        /// When the next tick may be written.
+        due: AppendTime,
+    },
+    /// The stream's newest reading was not live; this partition still learns its event time.
+    CatchUp {
+        /// When that tick may be written.
+        due: AppendTime,
+    },
+    /// The stream's newest reading was not live, and this partition knows its event time.
+    Never,
+}
+
 /// The tick policy of one stream.
 #[derive(Debug, Clone)]
 pub struct TickPolicy {
@@ -86,6 +105,18 @@ impl TickPolicy {
             .filter(|p| live || p.known < Some(newest.event))
             .map(|p| AppendTime(p.next_slot))
             .min()
+    }
+
+    /// What is to be expected for a partition.
+    pub fn outlook(&self, partition: PartitionId) -> TickOutlook {
+        let Some(newest) = self.newest else { return TickOutlook::Silent };
+        let silence = &self.partitions[partition.0 as usize];
+        let due = AppendTime(silence.next_slot);
+        match (self.is_live(newest), silence.known < Some(newest.event)) {
+            (true, _) => TickOutlook::Clock { due },
+            (false, true) => TickOutlook::CatchUp { due },
+            (false, false) => TickOutlook::Never,
+        }
     }
 
     /// The ticks due at `now`, by partition; each is noted as written.
@@ -179,8 +210,12 @@ mod tests {
     #[test]
     fn a_backfilled_stream_does_not_go_on_with_the_clock() {
         let mut policy = policy();
+        assert_eq!(policy.outlook(PartitionId(1)), TickOutlook::Silent);
         row(&mut policy, 0, 7, 500);
+        let due = AppendTime(10 * SECOND);
+        assert_eq!(policy.outlook(PartitionId(1)), TickOutlook::CatchUp { due });
         assert_eq!(seconds(&policy.due(AppendTime(510 * SECOND))), [(1, 7)]);
+        assert_eq!(policy.outlook(PartitionId(1)), TickOutlook::Never);
         assert_eq!(policy.next_due(), None);
         assert_eq!(seconds(&policy.due(AppendTime(900 * SECOND))), []);
     }

@@ -43,14 +43,10 @@ pub(super) fn explain(cursor: &mut Cursor) -> Result<Statement, SqlError> {
         )
         .at(at));
     }
-    if cursor.sees(&["watermark"]) {
-        return Err(SqlError::not_yet(
-            "EXPLAIN WATERMARK",
-            "SHOW RULES tells a rule's lag, SELECT * FROM system.watermarks the watermark of each partition",
-        )
-        .at(at));
+    if cursor.eat(&["watermark"]) {
+        return Ok(Statement::ExplainWatermark { rule: cursor.name("the name of the rule")? });
     }
-    Err(cursor.expected("RULE name, SELECT, or ANALYZE SELECT"))
+    Err(cursor.expected("RULE name, WATERMARK rule, SELECT, or ANALYZE SELECT"))
 }
 
 /// `FLUSH STREAM name`

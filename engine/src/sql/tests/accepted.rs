@@ -238,6 +238,7 @@ fn lists_and_explanations_are_asked_for_by_name() {
         ("SHOW SUBSCRIPTIONS", Statement::Show(ShowWhat::Subscriptions)),
         ("SHOW PARTITIONS", Statement::Show(ShowWhat::Partitions)),
         ("SHOW TABLES", Statement::Show(ShowWhat::Tables)),
+        ("EXPLAIN WATERMARK R", Statement::ExplainWatermark { rule: text("r") }),
         ("EXPLAIN RULE R", Statement::ExplainRule { name: text("r") }),
         ("FLUSH STREAM \"S\"", Statement::FlushStream { name: text("S") }),
         (

@@ -303,7 +303,6 @@ fn what_changes_data_otherwise_is_refused() {
         ("INSERT INTO a.t VALUES (1)", "one part", "", (1, 13)),
         ("TEST RULE r OVER '7 days'", "not yet: TEST RULE", "weir replay", (1, 1)),
         ("EXPLAIN ALARM 'x'", "not yet: EXPLAIN ALARM", "alarm_history", (1, 1)),
-        ("EXPLAIN WATERMARK r", "not yet: EXPLAIN WATERMARK", "SHOW RULES", (1, 1)),
         ("SHOW RULE", "expected STREAMS", "SHOW RULES", (1, 6)),
         ("SELCT 1", "expected a statement", "did you mean SELECT", (1, 1)),
         ("42", "expected a statement", "starts with", (1, 1)),
