@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_ingest::model::Limits;
+use weir_queries::session::QueryLimits;
 
 /// Everything a server can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub struct Config {
     /// Rules, alarms, delivery.
     pub engine: Engine,
     /// Questions.
-    pub queries: Queries,
+    pub queries: QueryLimits,
 }
 
 impl Default for Config {
@@ -32,7 +33,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 8520)),
             ingest: Ingest::default(),
             engine: Engine::default(),
-            queries: Queries::default(),
+            queries: QueryLimits::default(),
         }
     }
 }
@@ -68,31 +69,6 @@ impl Default for Ingest {
 pub struct Engine {
     /// Hosts, addresses and networks webhooks may reach though they are not public.
     pub webhook_allow: Vec<String>,
-}
-
-/// `[queries]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Queries {
-    /// Bytes of working memory of all queries together.
-    pub memory_bytes_max: usize,
-    /// Seconds one query may take.
-    pub seconds_max: u64,
-    /// Rows of an answer that is one JSON array.
-    pub rows_max: usize,
-    /// Queries running at once.
-    pub concurrent_max: usize,
-}
-
-impl Default for Queries {
-    fn default() -> Self {
-        Self {
-            memory_bytes_max: 256 * 1024 * 1024,
-            seconds_max: 60,
-            rows_max: 100_000,
-            concurrent_max: 16,
-        }
-    }
 }
 
 impl Config {

@@ -21,7 +21,7 @@ use weir_ingest::io::{Clock, RealDisk};
 use weir_ingest::log::{Log, LogConfig};
 use weir_queries::catalog::Sources;
 use weir_queries::http::Services;
-use weir_queries::session::{QueryLimits, Session};
+use weir_queries::session::Session;
 
 /// How often the latest values are read on while nobody asks, so that the first question after a
 /// busy hour does not read all of it.
@@ -62,7 +62,7 @@ impl Server {
                 system: Arc::clone(&executor) as _,
             },
             Arc::clone(&executor) as _,
-            limits(&config),
+            config.queries.clone(),
         )?;
         let services = Services { session: Arc::new(session), live: Arc::clone(&live) };
         let router = routes(&config, &log, services, &executor);
@@ -136,16 +136,6 @@ fn delivery(config: &Config) -> Result<DeliverConfig> {
         config.engine.webhook_allow.iter().map(|text| text.parse()).collect();
     let allow = allow.context("engine.webhook_allow")?;
     Ok(DeliverConfig { allow, ..DeliverConfig::default() })
-}
-
-fn limits(config: &Config) -> QueryLimits {
-    let queries = &config.queries;
-    QueryLimits {
-        memory_bytes_max: queries.memory_bytes_max,
-        seconds_max: queries.seconds_max,
-        rows_max: queries.rows_max,
-        concurrent_max: queries.concurrent_max,
-    }
 }
 
 fn routes(config: &Config, log: &Arc<Log>, services: Services, executor: &Arc<Executor>) -> Router {

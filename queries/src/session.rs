@@ -36,7 +36,7 @@ const TARGET_PARTITIONS: usize = 2;
 /// Consumers named when memory runs out.
 const CONSUMERS_NAMED: usize = 3;
 
-/// What queries may take.
+/// What queries may take; `[queries]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryLimits {
