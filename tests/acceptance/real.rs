@@ -10,7 +10,7 @@ use std::time::Duration;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 /// The readings of a set: the committed excerpt, and all of them where WEIR_REAL_DATA names a folder.
-fn sets(name: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn sets(name: &str) -> Vec<(&'static str, String)> {
     let excerpt = Path::new(FIXTURES).join(name).join("readings.ndjson");
     let mut sets = vec![("excerpt", std::fs::read_to_string(excerpt).expect("it is committed"))];
     if let Some(folder) = std::env::var_os("WEIR_REAL_DATA") {
@@ -22,7 +22,7 @@ fn sets(name: &str) -> Vec<(&'static str, String)> {
     sets
 }
 
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     std::fs::read_to_string(Path::new(FIXTURES).join(name)).expect("it is committed")
 }
 

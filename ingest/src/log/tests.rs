@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
 use super::*;
-use crate::io::{RealClock, RealDisk};
+use crate::io::{Disk, RealClock, RealDisk, SimulatedClock, SimulatedDisk};
 use crate::model::reading::{DEDUPE, Hidden, stored_schema};
 use crate::model::{ColumnType, EventTime, Offset, SeriesId, StreamOptions, TopicTemplate};
 use arrow::array::{
@@ -89,6 +89,32 @@ fn rows_are_read_back_in_order_after_a_clean_stop_and_after_none() {
             log.stop();
         }
     }
+}
+
+#[test]
+fn a_file_whose_sync_failed_is_never_written_again() {
+    let disk = SimulatedDisk::new(7);
+    let clock = Arc::new(SimulatedClock::at(1_000_000));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let log = Log::open_manual(Arc::clone(&shared), clock, config(Path::new("data"))).unwrap();
+    put(&log, 0, 10);
+    let partition = Arc::clone(&stream(&log).partitions()[0]);
+    let first = partition.with_published(|p| Arc::clone(&p.segments[0].path));
+    let bytes = || {
+        let file = shared.open(&first, crate::io::Open::Read).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.pread(&mut bytes, 0).unwrap();
+        bytes
+    };
+    disk.fail_next(crate::io::Call::Sync, "streams/", std::io::ErrorKind::Other);
+    assert_eq!(put(&log, 10, 10).base_offset, Offset(10), "L5: the rows went into another file");
+    let after_the_failure = bytes();
+    for n in 2..6 {
+        put(&log, n * 10, 10);
+    }
+    assert!(bytes() == after_the_failure, "L5: the file is as it was");
+    assert_eq!(partition.segments().len(), 2);
+    assert_eq!(values(&log, 0), (0..60).collect::<Vec<_>>());
 }
 
 #[test]
