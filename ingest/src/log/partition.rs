@@ -359,11 +359,12 @@ impl Partition {
             assert!(published_end <= active.synced, "L1, L4: only what is synced is published");
         }
         self.unproven.store(true, Ordering::SeqCst);
-        self.env.changes.send_modify(|changes| *changes += 1);
+        // Those who wait come first: they send the next group while this one is looked at.
         for (reply, appended) in group.replies {
             // Whoever asked may have gone away; the rows stay.
             drop(reply.send(Ok(appended)));
         }
+        self.env.changes.send_modify(|changes| *changes += 1);
     }
 
     fn start_of(&self, core: &Core, group: &Group) -> u64 {
