@@ -96,6 +96,12 @@ impl Term {
         end > self.after && self.until.is_none_or(|until| end <= until)
     }
 
+    /// Whether the windows of the version before are told from its own by their ends: the reading at
+    /// the place where that one was through may close windows of both.
+    pub(super) fn follows(&self) -> bool {
+        self.after > NEVER
+    }
+
     /// The last event time whose timers are this version's.
     pub(super) fn last(&self) -> i64 {
         self.until.unwrap_or(i64::MAX)

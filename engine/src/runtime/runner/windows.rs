@@ -154,7 +154,7 @@ impl Runner {
     ) -> Result<(), RunnerError> {
         let closed = self.progress.rule_closed();
         while let Some(window) = self.windows.as_mut().and_then(|w| w.close_next(closed)) {
-            if appended <= self.starts_after {
+            if appended <= self.starts_after && !self.term.follows() {
                 continue;
             }
             match window {
