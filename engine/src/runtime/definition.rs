@@ -211,6 +211,8 @@ fn first_offset(
             let first = segments.iter().find(|segment| segment.max_time.0 >= open_from);
             first.map_or(ends.durable_end, |segment| segment.base_offset)
         }
+        // How long ago an open session began is not known before its readings are read.
+        (StartFrom::Now, Shape::Sessions(_)) => ends.log_start,
         (StartFrom::Earliest | StartFrom::Timestamp(_), _) => ends.log_start,
     }
 }

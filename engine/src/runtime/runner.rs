@@ -6,6 +6,7 @@
 
 mod evaluate;
 mod readings;
+mod sessions;
 mod succession;
 mod windows;
 
@@ -22,6 +23,7 @@ use crate::stream::input::{Flush, Input, Rows};
 use crate::stream::lookup::Tables;
 use crate::stream::watermark::Progress;
 use crate::stream::window::Windows;
+use crate::stream::window::session::Sessions;
 use crate::tables::reference::TableFold;
 use readings::Buffered;
 use std::collections::BTreeMap;
@@ -43,7 +45,10 @@ pub struct Runner {
     fold: TableFold,
     tables: Tables,
     judge: Judge,
+    /// Of a rule over TUMBLE or HOP.
     windows: Option<Windows>,
+    /// Of a rule over SESSION.
+    sessions: Option<Sessions>,
     /// Newest event time applied, by stream and series.
     applied: Vec<Vec<i64>>,
     /// Readings that wait for the watermark (rules with FOR), in (event time, input) order.
@@ -85,9 +90,13 @@ impl Runner {
     ) -> Self {
         let progress =
             Progress::new(plan.streams.iter().map(|s| (lateness_us(s), s.options().partitions)));
-        let windows = match &plan.shape {
-            Shape::Windowed(aggregation) => Some(Windows::new(Arc::clone(aggregation))),
-            Shape::PerReading => None,
+        let (windows, sessions) = match &plan.shape {
+            Shape::Windowed(aggregation) => (Some(Windows::new(Arc::clone(aggregation))), None),
+            Shape::Sessions(aggregation) => {
+                let sessions = Sessions::new(Arc::clone(aggregation));
+                (None, Some(sessions.expect("the planner made one of the same columns")))
+            }
+            Shape::PerReading => (None, None),
         };
         Self {
             judge: judge(statement, &plan, &identity),
@@ -99,6 +108,7 @@ impl Runner {
             fold: TableFold::new(),
             tables: Tables::new(),
             windows,
+            sessions,
             plan,
             waiting: BTreeMap::new(),
             taken: 0,
@@ -141,9 +151,11 @@ impl Runner {
             Input::Rows(rows) if rows.is_empty() => {}
             Input::Rows(rows) => {
                 self.note_reopened(rows.times()[0]);
-                match self.windows {
-                    Some(_) => self.windowed_rows(rows, &mut out)?,
-                    None => self.readings(rows, &mut out)?,
+                match self.plan.shape {
+                    Shape::Windowed(_) | Shape::Sessions(_) => {
+                        self.windowed_rows(rows, &mut out)?
+                    }
+                    Shape::PerReading => self.readings(rows, &mut out)?,
                 }
             }
             Input::Tick { stream, partition, event_time, flush, appended } => {
@@ -184,20 +196,21 @@ impl Runner {
                 let grid = aggregation.grid;
                 grid.end(grid.last_window(grid.pane(event_time.0)))
             }
+            Shape::Sessions(aggregation) => event_time.0.saturating_add(aggregation.gap_us),
             Shape::PerReading => event_time.0,
         }
     }
 
     /// The next event time at which something can happen once all partitions have come to it.
     pub fn next_boundary(&self) -> Option<i64> {
-        let window = self.windows.as_ref().and_then(Windows::next_end);
+        let window = self.next_end();
         let waiting = self.waiting.keys().next().map(|(time, _)| *time);
         [window, waiting, self.next_due()].into_iter().flatten().min()
     }
 
     fn is_something_due(&self) -> bool {
         let closed = self.progress.rule_closed();
-        let window = self.windows.as_ref().and_then(Windows::next_end);
+        let window = self.next_end();
         let waiting = self.waiting.keys().next().map(|(time, _)| *time);
         let due = self.next_due();
         window.is_some_and(|end| end <= closed)
@@ -337,7 +350,7 @@ fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) ->
         clear_hold_us: statement.clear.as_ref().map_or(0, |clear| micros(clear.hold)),
     };
     let judging = match &plan.shape {
-        Shape::Windowed(_) => Judging::Windows,
+        Shape::Windowed(_) | Shape::Sessions(_) => Judging::Windows,
         Shape::PerReading if condition.raise_hold_us > 0 || condition.clear_hold_us > 0 => {
             Judging::InEventTime
         }

@@ -3,12 +3,15 @@
 //! Promise: DataFusion plans the text, unforked; what is here only takes the plan apart into the steps a
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
+mod session;
 mod walk;
+mod windows;
 
 use super::planner;
 use super::{RuleStatement, SqlError};
 use crate::stream::pipeline::Pipeline;
-use crate::stream::window::Aggregation;
+use crate::stream::window::session::SessionAggregation;
+use crate::stream::window::{Aggregation, Grouping};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::{
@@ -68,7 +71,9 @@ pub struct RulePlan {
 pub struct Branch {
     /// Position in [`RulePlan::streams`].
     pub stream: usize,
-    /// What happens to them.
+    /// What happens to them before SESSION reads them; `None` where there is none.
+    pub before_session: Option<Pipeline>,
+    /// What happens to them (after that).
     pub pipeline: Pipeline,
 }
 
@@ -79,6 +84,19 @@ pub enum Shape {
     PerReading,
     /// Rows are aggregated; each row of a closed window is judged.
     Windowed(Arc<Aggregation>),
+    /// Rows are aggregated over sessions; each row of a closed session is judged.
+    Sessions(Arc<SessionAggregation>),
+}
+
+impl Shape {
+    /// GROUP BY and aggregates, if it has windows.
+    pub fn grouping(&self) -> Option<&Grouping> {
+        match self {
+            Self::PerReading => None,
+            Self::Windowed(aggregation) => Some(&aggregation.grouping),
+            Self::Sessions(aggregation) => Some(&aggregation.grouping),
+        }
+    }
 }
 
 /// What tells alarms of one rule apart.
@@ -114,10 +132,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         suppress: rule.suppress.as_ref().map(condition).transpose()?,
         streams: walked.streams,
         branches: walked.branches,
-        shape: match walked.aggregation {
-            Some(aggregation) => Shape::Windowed(Arc::new(aggregation)),
-            None => Shape::PerReading,
-        },
+        shape: walked.shape,
         tables: walked.tables,
         explained: logical.display_indent().to_string(),
         output,

@@ -46,8 +46,8 @@ const FOREIGN_WORDS: [(&[&str], &str, &str); 10] = [
     ),
     (
         &["window", "session", "("],
-        "WINDOW SESSION is ksqlDB's spelling, and session windows are not yet served",
-        "use TUMBLE: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)",
+        "WINDOW SESSION is ksqlDB's spelling",
+        "write FROM SESSION(stream, DESCRIPTOR(time), key => DESCRIPTOR(room), gap => INTERVAL '5' MINUTE) and GROUP BY room, window_start, window_end",
     ),
     (
         &["watermark", "for"],
@@ -69,6 +69,7 @@ const FOREIGN_WORDS: [(&[&str], &str, &str); 10] = [
 /// Refuses spellings that no parser below would understand.
 pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     for start in 0..tokens.len() {
+        check_session_partition(&tokens[start..])?;
         for (words, what, instead) in &FOREIGN_WORDS {
             let there = words.iter().enumerate().all(|(i, word)| {
                 tokens.get(start + i).is_some_and(|t| match *word {
@@ -83,6 +84,23 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         }
     }
     Ok(())
+}
+
+/// `SESSION(TABLE s PARTITION BY room, ...)`: a parser would only find the words out of place.
+fn check_session_partition(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let [session, open, arguments @ ..] = tokens else { return Ok(()) };
+    if !is_word(&session.token, "session") || open.token != Token::LParen {
+        return Ok(());
+    }
+    let data = arguments.iter().take_while(|t| {
+        !matches!(t.token, Token::Comma | Token::LParen | Token::RParen | Token::SemiColon)
+    });
+    let Some(by) = data.into_iter().find(|t| is_word(&t.token, "partition")) else {
+        return Ok(());
+    };
+    Err(SqlError::new("PARTITION BY is Flink's way to name a session's key")
+        .with_hint("write SESSION(stream, DESCRIPTOR(time), key => DESCRIPTOR(room), gap => INTERVAL '5' MINUTE)")
+        .at(position(by.span.start)))
 }
 
 /// The refusal of a statement that starts with another system's word, or one of a later version.
@@ -258,10 +276,8 @@ fn refuse_call(name: &ObjectName) -> ControlFlow<Box<SqlError>> {
 }
 
 fn refused_call(name: &str) -> Option<SqlError> {
-    const TUMBLE: &str =
-        "TUMBLE and HOP work: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
+    const TUMBLE: &str = "TUMBLE, HOP and SESSION work: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
     let what = match name {
-        "session" | "sessionwindow" => "session windows",
         "slide" | "cumulate" => "SLIDE and CUMULATE windows",
         "coverage" | "sensors_reporting" | "sensors_expected" => {
             return Some(SqlError::not_yet(

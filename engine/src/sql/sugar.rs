@@ -3,7 +3,10 @@
 //! Promise: `GROUP BY tumble(time, INTERVAL '1 minute')` and Azure's `TumblingWindow(minute, 1)` give
 //! the same tree as `FROM TUMBLE(stream, DESCRIPTOR(time), size => ...) GROUP BY window_start,
 //! window_end`, and `hop(time, slide, size)` and Azure's `HoppingWindow(minute, size, hop)` that of
-//! HOP; nothing after this knows of them.
+//! HOP; `session(time, gap)` and Azure's `SessionWindow(minute, gap)` that of SESSION; nothing after
+//! this knows of them.
+
+mod session;
 
 use super::error::SqlError;
 use super::refusals::{place, plain_name};
@@ -28,11 +31,21 @@ impl VisitorMut for WindowCalls {
     }
 }
 
-/// A window call: the column of its time, how long it is, and for HOP how far the next one starts.
+/// A window call: the function it becomes, the column of its time, and its lengths by name.
 struct WindowCall {
+    function: &'static str,
     time: Ident,
-    size: Expr,
-    slide: Option<Expr>,
+    lengths: Vec<(&'static str, Expr)>,
+}
+
+impl WindowCall {
+    fn tumble(time: Ident, size: Expr) -> Self {
+        Self { function: "TUMBLE", time, lengths: vec![("size", size)] }
+    }
+
+    fn hop(time: Ident, size: Expr, slide: Expr) -> Self {
+        Self { function: "HOP", time, lengths: vec![("size", size), ("slide", slide)] }
+    }
 }
 
 fn rewrite(select: &mut Select) -> Result<(), SqlError> {
@@ -46,11 +59,18 @@ fn rewrite(select: &mut Select) -> Result<(), SqlError> {
         Some(at) => misplaced.at(at),
         None => misplaced,
     };
+    groups.remove(index);
+    let key = if call.function == "SESSION" { session::key(groups)? } else { Vec::new() };
     let [from] = select.from.as_mut_slice() else { return Err(misplaced) };
-    if !from.joins.is_empty() || !into_window(&mut from.relation, call) {
+    if !from.joins.is_empty() {
         return Err(misplaced);
     }
-    groups.remove(index);
+    let read = match call.function {
+        "SESSION" => session::readings(&from.relation, select.selection.take()),
+        _ => stream(&from.relation),
+    };
+    let Some(read) = read else { return Err(misplaced) };
+    into_window(&mut from.relation, read, call, key);
     for column in ["window_end", "window_start"] {
         let column = Expr::Identifier(Ident::new(column));
         if !groups.contains(&column) {
@@ -62,46 +82,53 @@ fn rewrite(select: &mut Select) -> Result<(), SqlError> {
 
 fn is_window_call(expr: &Expr) -> bool {
     matches!(expr, Expr::Function(function)
-        if matches!(plain_name(&function.name).as_str(), "tumble" | "tumblingwindow" | "hop" | "hoppingwindow"))
+        if matches!(plain_name(&function.name).as_str(), "tumble" | "tumblingwindow" | "hop" | "hoppingwindow" | "session" | "sessionwindow"))
 }
 
-/// Makes `stream [AS alias]` into `TUMBLE(stream, DESCRIPTOR(time), size => ...) AS alias`, or HOP.
-fn into_window(relation: &mut TableFactor, call: WindowCall) -> bool {
-    let TableFactor::Table { name, alias, args: args @ None, .. } = relation else { return false };
+/// The name of a stream, as an argument.
+fn stream(relation: &TableFactor) -> Option<Expr> {
+    let TableFactor::Table { name, args: None, .. } = relation else { return None };
     let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
-    let Some(last) = parts.last().cloned() else { return false };
-    let stream = match parts.len() {
-        1 => Expr::Identifier(last.clone()),
-        _ => Expr::CompoundIdentifier(parts),
-    };
+    match parts.as_slice() {
+        [] => None,
+        [one] => Some(Expr::Identifier(one.clone())),
+        _ => Some(Expr::CompoundIdentifier(parts)),
+    }
+}
+
+/// Makes `stream [AS alias]` into `TUMBLE(read, DESCRIPTOR(time), size => ...) AS alias`, or another.
+fn into_window(relation: &mut TableFactor, read: Expr, call: WindowCall, key: Vec<Ident>) {
+    let TableFactor::Table { name, alias, args, .. } = relation else { return };
     let named = |name: &str, expr| FunctionArg::Named {
         name: Ident::new(name),
         arg: FunctionArgExpr::Expr(expr),
         operator: FunctionArgOperator::RightArrow,
     };
-    let function = if call.slide.is_some() { "HOP" } else { "TUMBLE" };
     let mut arguments = vec![
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(stream)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(descriptor(call.time))),
-        named("size", call.size),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(read)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(descriptor(vec![call.time]))),
     ];
-    arguments.extend(call.slide.map(|slide| named("slide", slide)));
-    *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
-    *args = Some(TableFunctionArgs { args: arguments, settings: None });
+    if !key.is_empty() {
+        arguments.push(named("key", descriptor(key)));
+    }
+    arguments.extend(call.lengths.into_iter().map(|(name, length)| named(name, length)));
     // So that `stream.column` still finds its column.
-    alias.get_or_insert(TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });
-    true
+    if let Some(name) = name.0.last().and_then(|part| part.as_ident().cloned()) {
+        alias.get_or_insert(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+    }
+    *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(call.function))]);
+    *args = Some(TableFunctionArgs { args: arguments, settings: None });
 }
 
-fn descriptor(time: Ident) -> Expr {
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(time)));
+fn descriptor(columns: Vec<Ident>) -> Expr {
+    let argument = |column| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column)));
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("DESCRIPTOR"))]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: vec![argument],
+            args: columns.into_iter().map(argument).collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -117,13 +144,16 @@ fn window_call(function: &Function) -> Result<WindowCall, SqlError> {
         "tumble" => tumble(&arguments),
         "hop" => hop(&arguments),
         "hoppingwindow" => hopping_window(&arguments),
+        "session" => session::session(&arguments),
+        "sessionwindow" => return session::session_window(function, &arguments),
         _ => tumbling_window(&arguments),
     };
     call.ok_or_else(|| {
         let error = SqlError::new("this is not how a window is written in GROUP BY").with_hint(
             "write GROUP BY tumble(time, INTERVAL '5 minutes') or GROUP BY TumblingWindow(minute, 5); for \
              hopping windows GROUP BY hop(time, INTERVAL '1 minute', INTERVAL '5 minutes'), slide first, \
-             or GROUP BY HoppingWindow(minute, 5, 1), size first",
+             or GROUP BY HoppingWindow(minute, 5, 1), size first; for sessions GROUP BY room, \
+             session(time, INTERVAL '5 minutes')",
         );
         match place(&function.name) {
             Some(at) => error.at(at),
@@ -145,7 +175,7 @@ fn plain_arguments(function: &Function) -> Vec<&Expr> {
 /// `tumble(time, INTERVAL '5 minutes')`
 fn tumble(arguments: &[&Expr]) -> Option<WindowCall> {
     let [time, size @ Expr::Interval(_)] = arguments else { return None };
-    Some(WindowCall { time: column(time)?, size: (*size).clone(), slide: None })
+    Some(WindowCall::tumble(column(time)?, (*size).clone()))
 }
 
 /// `hop(time, INTERVAL '1 minute', INTERVAL '5 minutes')`
@@ -153,8 +183,7 @@ fn hop(arguments: &[&Expr]) -> Option<WindowCall> {
     let [time, slide @ Expr::Interval(_), size @ Expr::Interval(_)] = arguments else {
         return None;
     };
-    let slide = Some((*slide).clone());
-    Some(WindowCall { time: column(time)?, size: (*size).clone(), slide })
+    Some(WindowCall::hop(column(time)?, (*size).clone(), (*slide).clone()))
 }
 
 fn column(expr: &Expr) -> Option<Ident> {
@@ -172,7 +201,7 @@ fn tumbling_window(arguments: &[&Expr]) -> Option<WindowCall> {
         [unit, count] => interval(unit, count)?,
         _ => return None,
     };
-    Some(WindowCall { time: Ident::new("time"), size, slide: None })
+    Some(WindowCall::tumble(Ident::new("time"), size))
 }
 
 /// `HoppingWindow(minute, 5, 1)` or `HoppingWindow(Duration(minute, 5), Hop(minute, 1))`
@@ -182,7 +211,7 @@ fn hopping_window(arguments: &[&Expr]) -> Option<WindowCall> {
         [unit, size, slide] => (interval(unit, size)?, interval(unit, slide)?),
         _ => return None,
     };
-    Some(WindowCall { time: Ident::new("time"), size, slide: Some(slide) })
+    Some(WindowCall::hop(Ident::new("time"), size, slide))
 }
 
 /// `Duration(minute, 5)` or `Hop(minute, 5)`

@@ -1,11 +1,13 @@
 //! `TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE [, offset => ..., timezone => ...])`
 //! and `HOP(stream, DESCRIPTOR(time), slide => ..., size => ... [, offset => ..., timezone => ...])` as
-//! relations.
+//! relations; SESSION stands in `session`.
 //!
 //! Promise: the same text is a batch query over history and a rule: a window function only adds the
 //! columns `window_start` and `window_end`, made of `time` by plain expressions; HOP gives a row once
 //! for each window that holds it (P7).
 //! Elsewhere: foreign spellings are refused in `parse`; when a window closes is the runner's.
+
+mod session;
 
 use super::did_you_mean;
 use super::functions::grid::{self, GridFunction};
@@ -31,7 +33,7 @@ const WINDOW_FUNCTIONS: [&str; 5] = ["tumble", "hop", "session", "slide", "cumul
 /// Pieces a window of HOP may be made of.
 const PANES_MAX: i64 = 10_000;
 
-/// Plans `TUMBLE(...)` and `HOP(...)` in FROM.
+/// Plans `TUMBLE(...)`, `HOP(...)` and `SESSION(...)` in FROM.
 #[derive(Debug)]
 pub(super) struct WindowPlanner;
 
@@ -47,7 +49,8 @@ impl RelationPlanner for WindowPlanner {
         match call.name.as_str() {
             "tumble" => plan_tumble(&call, context),
             "hop" => plan_hop(&call, context),
-            "session" | "slide" | "cumulate" => plan_err!(
+            "session" => session::plan(&call, context),
+            "slide" | "cumulate" => plan_err!(
                 "not yet: {} windows; write TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE) \
                  or HOP(stream, DESCRIPTOR(time), slide => INTERVAL '1' MINUTE, size => INTERVAL '5' MINUTE)",
                 call.name.to_uppercase()

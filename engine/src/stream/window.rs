@@ -7,6 +7,8 @@
 //! Elsewhere: which rows are late and when a window is due is the runner's; here they are only counted.
 
 mod groups;
+mod kept;
+pub mod session;
 
 use super::grid::{Grid, PaneIndex};
 use super::pipeline::{Pipeline, row_column, with_rows};
@@ -41,11 +43,26 @@ pub enum GroupColumn {
     WindowEnd,
 }
 
-/// GROUP BY and aggregates of a windowed SELECT.
+/// A windowed SELECT over TUMBLE or HOP: its grouping, over a grid.
 #[derive(Debug, Clone)]
 pub struct Aggregation {
     /// The windows.
     pub grid: Grid,
+    /// GROUP BY and aggregates.
+    pub grouping: Grouping,
+}
+
+impl std::ops::Deref for Aggregation {
+    type Target = Grouping;
+
+    fn deref(&self) -> &Grouping {
+        &self.grouping
+    }
+}
+
+/// GROUP BY and aggregates of a windowed SELECT, whatever its windows are.
+#[derive(Debug, Clone)]
+pub struct Grouping {
     /// The group columns, in order.
     pub group: Vec<GroupColumn>,
     /// Types of those that are keys.
@@ -194,13 +211,6 @@ impl Windows {
         Some(closed)
     }
 
-    /// The open windows as they stand, in order; they are closed then.
-    /// # Errors
-    /// What an aggregate cannot evaluate.
-    pub fn drain_open(&mut self) -> Vec<Result<Closed>> {
-        std::iter::from_fn(|| self.close_next(i64::MAX)).collect()
-    }
-
     /// Number of panes kept.
     pub fn len(&self) -> usize {
         self.panes.len()
@@ -238,7 +248,7 @@ impl Windows {
 
 /// The groups of a window as rows, sorted, and how many sensors are behind each.
 fn result(
-    aggregation: &Aggregation,
+    aggregation: &Grouping,
     groups: Groups,
     start: i64,
     end: i64,

@@ -123,6 +123,11 @@ pub(super) fn describe(planned: &Planned) -> String {
             "once a window of {} is closed in every partition",
             seconds(aggregation.grid.size_us)
         ),
+        Shape::Sessions(aggregation) => format!(
+            "once a session is over: when event time in every partition has come to {} after its last \
+             reading",
+            seconds(aggregation.gap_us)
+        ),
         Shape::PerReading if waits => {
             "per reading, in event-time order behind the watermark (it has FOR)".to_owned()
         }

@@ -75,7 +75,7 @@ fn sentence(old: &Planned, new: &Planned, stored: &StoredRule) -> String {
             "{head}; open alarms of version {before} are closed (rule_dropped), because {}",
             why.as_str()
         ),
-        (_, Shape::Windowed(_)) => format!(
+        (_, Shape::Windowed(_) | Shape::Sessions(_)) => format!(
             "{head}; version {before} still judges the windows that are open now, then its alarms are \
              carried over"
         ),

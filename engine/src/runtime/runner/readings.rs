@@ -9,7 +9,7 @@ use crate::alarms::{
     ResultRow, Verdict,
 };
 use crate::stream::input::Rows;
-use crate::stream::pipeline::{number_rows, row_column};
+use crate::stream::pipeline::{Pipeline, number_rows, row_column};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use weir_ingest::model::{AppendTime, EventTime};
@@ -101,17 +101,31 @@ impl Runner {
     pub(super) fn run_branches(&mut self, rows: &Rows, out: &mut Outputs) -> Vec<RecordBatch> {
         let plan = std::sync::Arc::clone(&self.plan);
         let Ok(table) = number_rows(&rows.table()) else { return Vec::new() };
+        let branches = plan.branches.iter().filter(|b| b.stream == rows.stream);
+        branches
+            .flat_map(|b| self.run_or_list(&b.pipeline, &table, &|row| row, rows, out))
+            .collect()
+    }
+
+    /// `table` through a pipeline, as batches that have rows; rows on which an expression fails are
+    /// listed as the readings that `row_of` says and left out.
+    pub(super) fn run_or_list(
+        &mut self,
+        pipeline: &Pipeline,
+        table: &RecordBatch,
+        row_of: &dyn Fn(usize) -> usize,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> Vec<RecordBatch> {
         let mut batches = Vec::new();
-        for branch in plan.branches.iter().filter(|b| b.stream == rows.stream) {
-            match branch.pipeline.run(table.clone(), &self.tables) {
-                Ok(batch) => batches.push(batch),
-                Err(_) => {
-                    for row in 0..rows.len() {
-                        match branch.pipeline.run(table.slice(row, 1), &self.tables) {
-                            Ok(batch) => batches.push(batch),
-                            Err(error) => {
-                                self.failed_reading(rows, row, &error.strip_backtrace(), out);
-                            }
+        match pipeline.run(table.clone(), &self.tables) {
+            Ok(batch) => batches.push(batch),
+            Err(_) => {
+                for row in 0..table.num_rows() {
+                    match pipeline.run(table.slice(row, 1), &self.tables) {
+                        Ok(batch) => batches.push(batch),
+                        Err(error) => {
+                            self.failed_reading(rows, row_of(row), &error.strip_backtrace(), out);
                         }
                     }
                 }

@@ -8,7 +8,6 @@ use super::super::outputs::Outputs;
 use super::{Judge, Runner, RunnerError, key_columns};
 use crate::sql::plan::{RulePlan, Shape};
 use crate::stream::watermark::NEVER;
-use crate::stream::window::Windows;
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
 
@@ -48,7 +47,7 @@ impl Misfit {
 impl Succession {
     /// How `new` follows `old`.
     pub fn between(old: &RulePlan, new: &RulePlan) -> Self {
-        let windowed = |plan: &RulePlan| matches!(plan.shape, Shape::Windowed(_));
+        let windowed = |plan: &RulePlan| !matches!(plan.shape, Shape::PerReading);
         if windowed(old) != windowed(new) {
             return Self::Afresh(Misfit::Shape);
         }
@@ -125,7 +124,7 @@ impl Runner {
         let mut out = Outputs::default();
         match succession {
             Succession::Windows => {
-                let open = self.windows.as_ref().and_then(Windows::last_end).unwrap_or(NEVER);
+                let open = self.last_end().unwrap_or(NEVER);
                 let closed = self.progress.rule_closed();
                 self.term.until = Some(open.max(closed));
             }
@@ -162,7 +161,8 @@ impl Runner {
         {
             next.term.after = until.max(self.term.after);
         }
-        if self.windows.is_none() && next.windows.is_none() {
+        let per_reading = |runner: &Self| matches!(runner.plan.shape, Shape::PerReading);
+        if per_reading(&self) && per_reading(next) {
             self.tell_progress(next);
         }
         let judged = self.term.until.unwrap_or_else(|| self.progress.rule_timed());

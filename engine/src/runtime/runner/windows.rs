@@ -12,7 +12,7 @@ use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
 use crate::stream::watermark::{NEVER, Until};
-use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, Windows, sensors_of};
+use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, sensors_of};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use std::collections::BTreeMap;
@@ -31,7 +31,10 @@ impl Runner {
         while !rest.is_empty() {
             let taken = self.rows_to_take(&rest);
             let part = rest.slice(0, taken);
-            self.take_part(&part, out);
+            match self.sessions {
+                Some(_) => self.take_session_part(&part, out),
+                None => self.take_part(&part, out),
+            }
             if self.is_something_due() {
                 self.time_passes(part.appended(taken - 1), out)?;
             }
@@ -42,14 +45,23 @@ impl Runner {
 
     fn rows_to_take(&self, rows: &Rows) -> usize {
         let closed = self.progress.rule_closed();
-        let grid = self.aggregation().grid;
-        let fresh = rows.times().iter().filter_map(|time| {
-            let open = open_windows(grid, grid.pane(*time), closed);
-            open.next.map(|window| grid.end(window))
-        });
-        let open = self.windows.as_ref().and_then(Windows::next_end);
+        let fresh = match &self.plan.shape {
+            Shape::Sessions(aggregation) => {
+                let ends = rows.times().iter().map(|time| time.saturating_add(aggregation.gap_us));
+                ends.filter(|end| *end > closed).min()
+            }
+            Shape::Windowed(_) | Shape::PerReading => {
+                let grid = self.aggregation().grid;
+                let open = rows.times().iter().filter_map(|time| {
+                    let open = open_windows(grid, grid.pane(*time), closed);
+                    open.next.map(|window| grid.end(window))
+                });
+                open.min()
+            }
+        };
         let to_window = fresh
-            .chain(open)
+            .into_iter()
+            .chain(self.next_end())
             .min()
             .and_then(|end| self.progress.rows_until(rows, end, Until::Closed));
         let to_timer =
@@ -60,7 +72,9 @@ impl Runner {
     fn aggregation(&self) -> Arc<Aggregation> {
         match &self.plan.shape {
             Shape::Windowed(aggregation) => Arc::clone(aggregation),
-            Shape::PerReading => unreachable!("only windowed rules have windows"),
+            Shape::Sessions(_) | Shape::PerReading => {
+                unreachable!("only rules over TUMBLE and HOP have panes")
+            }
         }
     }
 
@@ -153,7 +167,7 @@ impl Runner {
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
         let closed = self.progress.rule_closed();
-        while let Some(window) = self.windows.as_mut().and_then(|w| w.close_next(closed)) {
+        while let Some(window) = self.close_next(closed) {
             if appended <= self.starts_after && !self.term.follows() {
                 continue;
             }
@@ -221,13 +235,14 @@ impl Runner {
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Vec<RecordBatch> {
-        let aggregation = self.aggregation();
-        match aggregation.after.run(closed.rows.clone(), &self.tables) {
+        let plan = Arc::clone(&self.plan);
+        let Some(grouping) = plan.shape.grouping() else { return Vec::new() };
+        match grouping.after.run(closed.rows.clone(), &self.tables) {
             Ok(batch) => vec![batch],
             Err(_) => {
                 let mut batches = Vec::new();
                 for row in 0..closed.rows.num_rows() {
-                    match aggregation.after.run(closed.rows.slice(row, 1), &self.tables) {
+                    match grouping.after.run(closed.rows.slice(row, 1), &self.tables) {
                         Ok(batch) => batches.push(batch),
                         Err(error) => {
                             let error = error.strip_backtrace();
@@ -277,7 +292,7 @@ impl Runner {
     /// The windows still open, with their values so far, as JSON objects in (end, key) order; for the
     /// end of a replay. They are gone afterwards.
     pub fn drain_open(&mut self) -> Vec<(EventTime, EventTime, String)> {
-        let open = self.windows.as_mut().map(Windows::drain_open).unwrap_or_default();
+        let open: Vec<_> = std::iter::from_fn(|| self.close_next(i64::MAX)).collect();
         let mut rows = Vec::new();
         let mut ignored = Outputs::default();
         for window in open.into_iter().flatten() {

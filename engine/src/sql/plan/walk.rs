@@ -1,11 +1,14 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
-use super::{Branch, Relations, SqlError};
-use crate::sql::functions::grid::{self, GridFunction};
-use crate::stream::grid::Grid;
+use super::session::SessionNode;
+use super::windows::{
+    column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
+};
+use super::{Branch, Relations, Shape, SqlError};
 use crate::stream::lookup::{Lookup, Side, Unmatched};
 use crate::stream::pipeline::{Pipeline, Stage};
-use crate::stream::window::{Aggregate, Aggregation, GroupColumn};
+use crate::stream::window::session::{SessionAggregation, Sessions};
+use crate::stream::window::{Aggregate, Aggregation, GroupColumn, Grouping};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, JoinType, NullEquality, ScalarValue};
 use datafusion::execution::SessionState;
@@ -22,7 +25,7 @@ use weir_ingest::model::StreamDefinition;
 pub(super) struct Walked {
     pub(super) streams: Vec<Arc<StreamDefinition>>,
     pub(super) branches: Vec<Branch>,
-    pub(super) aggregation: Option<Aggregation>,
+    pub(super) shape: Shape,
     /// GROUP BY columns other than the window's.
     pub(super) group: Option<Vec<String>>,
     pub(super) tables: Vec<String>,
@@ -48,7 +51,7 @@ impl From<SqlError> for WalkError {
     }
 }
 
-type Result<T> = std::result::Result<T, WalkError>;
+pub(super) type Result<T> = std::result::Result<T, WalkError>;
 
 pub(super) fn walk(
     state: &SessionState,
@@ -68,17 +71,21 @@ pub(super) fn walk(
             LogicalPlan::Aggregate(aggregate) => {
                 let group = group_columns(aggregate)?;
                 let branches = walker.branches(&aggregate.input)?;
-                let mut aggregation = walker.aggregation(aggregate)?;
+                let mut grouping = walker.grouping(aggregate)?;
                 for node in above.into_iter().rev() {
-                    aggregation.after.extend(walker.stage_of(node)?);
+                    grouping.after.extend(walker.stage_of(node)?);
                 }
-                return Ok(walker.finish(branches, Some(aggregation), Some(group)));
+                let shape = walker.shape(aggregate, grouping, &branches)?;
+                return Ok(walker.finish(branches, shape, Some(group)));
             }
             other => return Err(unsupported(other)),
         }
     }
     let branches = walker.branches(plan)?;
-    Ok(walker.finish(branches, None, None))
+    if plan.exists(|node| Ok(matches!(node, LogicalPlan::Unnest(_) | LogicalPlan::Window(_))))? {
+        return Err(lacks_window("a rule over HOP or SESSION needs a GROUP BY"));
+    }
+    Ok(walker.finish(branches, Shape::PerReading, None))
 }
 
 fn contains_aggregate(plan: &LogicalPlan) -> bool {
@@ -93,14 +100,9 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn finish(
-        self,
-        branches: Vec<Branch>,
-        aggregation: Option<Aggregation>,
-        group: Option<Vec<String>>,
-    ) -> Walked {
+    fn finish(self, branches: Vec<Branch>, shape: Shape, group: Option<Vec<String>>) -> Walked {
         let tables = self.tables.into_iter().collect();
-        Walked { streams: self.streams, branches, aggregation, group, tables }
+        Walked { streams: self.streams, branches, shape, group, tables }
     }
 
     fn branches(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>> {
@@ -123,6 +125,10 @@ impl Walker<'_> {
             LogicalPlan::Join(join) => self.join(join),
             // HOP: a rule adds a row to its pane instead, once for all windows.
             LogicalPlan::Unnest(unnest) => self.branches(&unnest.input),
+            LogicalPlan::Window(window) => match SessionNode::of(plan) {
+                Some(session) => self.session(&session, window),
+                None => Err(unsupported(plan)),
+            },
             other => Err(unsupported(other)),
         }
     }
@@ -141,7 +147,28 @@ impl Walker<'_> {
                 self.streams.len() - 1
             }
         };
-        Ok(vec![Branch { stream, pipeline: Pipeline::default() }])
+        Ok(vec![Branch { stream, before_session: None, pipeline: Pipeline::default() }])
+    }
+
+    /// A row does not know its session's edges before that closes.
+    fn session(
+        &mut self,
+        session: &SessionNode<'_>,
+        window: &logical_expr::Window,
+    ) -> Result<Vec<Branch>> {
+        let input = session.input.schema();
+        let columns = input.columns().into_iter().map(Expr::Column);
+        let edges = window.window_expr.iter().map(|_| Expr::Literal(ScalarValue::Null, None));
+        let expressions = columns.chain(edges).map(|e| self.physical(&e, input));
+        let expressions = expressions.collect::<Result<Vec<_>>>()?;
+        let schema = Arc::clone(window.schema.inner());
+        let mut branches = self.branches(session.input)?;
+        for branch in &mut branches {
+            branch.before_session = Some(std::mem::take(&mut branch.pipeline));
+            let (expressions, schema) = (expressions.clone(), Arc::clone(&schema));
+            branch.pipeline.push(Stage::Project { expressions, schema });
+        }
+        Ok(branches)
     }
 
     fn stage_of(&self, plan: &LogicalPlan) -> Result<Option<Stage>> {
@@ -234,13 +261,37 @@ impl Walker<'_> {
         }
     }
 
-    fn aggregation(&self, aggregate: &logical_expr::Aggregate) -> Result<Aggregation> {
+    fn shape(
+        &self,
+        aggregate: &logical_expr::Aggregate,
+        grouping: Grouping,
+        branches: &[Branch],
+    ) -> Result<Shape> {
+        let Some(session) = SessionNode::find(&aggregate.input, branches)? else {
+            let grid = window_of(&aggregate.input)?;
+            if grid.step() < grid.panes_per_window() {
+                refuse_window_columns(aggregate, "HOP")?;
+            }
+            return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping })));
+        };
+        refuse_window_columns(aggregate, "SESSION")?;
+        let source = session.input.schema();
+        let key = session.key_in_group(aggregate)?;
+        let aggregation = Arc::new(SessionAggregation {
+            gap_us: session.gap_us,
+            key: key.iter().map(|key| self.physical(key, source)).collect::<Result<_>>()?,
+            source: Arc::clone(source.inner()),
+            input: Arc::clone(aggregate.input.schema().inner()),
+            grouping,
+        });
+        // Whether its columns can be kept is said here, not when it runs.
+        Sessions::new(Arc::clone(&aggregation))?;
+        Ok(Shape::Sessions(aggregation))
+    }
+
+    fn grouping(&self, aggregate: &logical_expr::Aggregate) -> Result<Grouping> {
         let input = aggregate.input.schema();
         let schema = aggregate.schema.inner();
-        let grid = window_of(&aggregate.input)?;
-        if grid.step() < grid.panes_per_window() {
-            refuse_window_columns(aggregate)?;
-        }
         let (mut group, mut keys) = (Vec::new(), Vec::new());
         for (position, expr) in aggregate.group_expr.iter().enumerate() {
             group.push(match column_name(expr) {
@@ -264,8 +315,7 @@ impl Walker<'_> {
             .build()?;
             Ok(Aggregate { function: lowered.aggregate, filter: lowered.filter })
         };
-        Ok(Aggregation {
-            grid,
+        Ok(Grouping {
             key_schema: Arc::new(schema.project(&keys).map_err(DataFusionError::from)?),
             group,
             aggregates: aggregate.aggr_expr.iter().map(lower).collect::<Result<Vec<_>>>()?,
@@ -299,110 +349,6 @@ fn refuse_volatile(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-fn group_columns(aggregate: &logical_expr::Aggregate) -> Result<Vec<String>> {
-    let names: Vec<String> = aggregate
-        .group_expr
-        .iter()
-        .map(|expr| match expr {
-            Expr::Column(column) => column.name.clone(),
-            Expr::Alias(alias) => alias.name.clone(),
-            other => other.schema_name().to_string(),
-        })
-        .collect();
-    for needed in ["window_start", "window_end"] {
-        if !names.iter().any(|name| name == needed) {
-            return Err(SqlError::new(format!("GROUP BY lacks {needed}"))
-                .with_detail("a rule's state must be bounded: a group ends when its window ends")
-                .with_hint(
-                    "write FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE) ... \
-                     GROUP BY ..., window_start, window_end",
-                )
-                .into());
-        }
-    }
-    Ok(names.into_iter().filter(|n| n != "window_start" && n != "window_end").collect())
-}
-
-/// Finds the windows under an aggregate; all branches must have the same.
-fn window_of(plan: &LogicalPlan) -> Result<Grid> {
-    let mut found: Vec<Grid> = Vec::new();
-    plan.apply(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|e| {
-                if let Some((GridFunction::StartOf | GridFunction::StartsOf, grid)) = grid::of(e) {
-                    found.push(grid);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    found.dedup();
-    match found.as_slice() {
-        [window] => Ok(*window),
-        [] => Err(SqlError::new("GROUP BY needs a window")
-            .with_detail("a rule's state must be bounded: a group ends when its window ends")
-            .with_hint(
-                "write FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE) ... \
-                 GROUP BY ..., window_start, window_end",
-            )
-            .into()),
-        _ => Err(SqlError::new("a rule aggregates over one window")
-            .with_hint("use the same lengths in every TUMBLE or HOP, or make two rules")
-            .into()),
-    }
-}
-
-/// Whether `expr` is an edge of HOP's windows, which a row has many of.
-fn of_hop(expr: &Expr) -> bool {
-    let edge = grid::of(unaliased(expr));
-    matches!(edge, Some((GridFunction::StartsOf | GridFunction::EndsAt, _)))
-}
-
-fn unaliased(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unaliased(&alias.expr),
-        other => other,
-    }
-}
-
-fn column_name(expr: &Expr) -> Option<&str> {
-    match unaliased(expr) {
-        Expr::Column(column) => Some(&column.name),
-        _ => None,
-    }
-}
-
-/// Below the aggregate of a HOP a row does not stand in one window yet.
-fn refuse_window_columns(aggregate: &logical_expr::Aggregate) -> Result<()> {
-    let mut used = None;
-    let mut look = |expr: &Expr| {
-        if column_name(expr).is_none() && !of_hop(expr) {
-            let edges = ["window_start", "window_end"];
-            let columns = expr.column_refs();
-            used = used.or(columns.iter().find_map(|c| edges.into_iter().find(|e| c.name == *e)));
-        }
-    };
-    aggregate.group_expr.iter().chain(&aggregate.aggr_expr).for_each(&mut look);
-    aggregate.input.apply(|node| {
-        if !matches!(node, LogicalPlan::Unnest(_)) {
-            node.apply_expressions(|expr| {
-                look(expr);
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    match used {
-        None => Ok(()),
-        Some(name) => {
-            Err(SqlError::new(format!("a rule cannot use {name} of a HOP before its GROUP BY"))
-                .with_detail("a reading lies in several windows, and is taken once for all of them")
-                .with_hint("use it in the SELECT list, in HAVING or in RAISE WHEN")
-                .into())
-        }
-    }
-}
-
 fn unsupported(plan: &LogicalPlan) -> WalkError {
     let what = match plan {
         LogicalPlan::Sort(_) => "ORDER BY",
@@ -418,6 +364,6 @@ fn unsupported(plan: &LogicalPlan) -> WalkError {
         _ => "this form of SELECT",
     };
     SqlError::new(format!("a rule cannot use {what}"))
-        .with_hint("a rule filters, joins reference tables, and aggregates over one TUMBLE or HOP")
+        .with_hint("a rule filters, joins reference tables, and aggregates over one TUMBLE, HOP or SESSION")
         .into()
 }

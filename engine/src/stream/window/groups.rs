@@ -3,12 +3,13 @@
 //! Promise: a partial that several windows share is frozen into state columns when the first of them
 //! reads it; by then nothing more can be added to it.
 
-use super::{Aggregate, Aggregation, GroupColumn};
+use super::{Aggregate, GroupColumn, Grouping};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use std::collections::HashSet;
@@ -23,15 +24,15 @@ impl Aggregate {
         Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
     }
 
-    fn arguments(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    /// What the accumulator is fed with.
+    fn expressions(&self) -> Vec<Arc<dyn PhysicalExpr>> {
         let ordering = self.function.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
-        let expressions = self.function.expressions();
-        expressions
-            .iter()
-            .cloned()
-            .chain(ordering)
-            .map(|e| e.evaluate(batch)?.into_array(batch.num_rows()))
-            .collect()
+        self.function.expressions().into_iter().chain(ordering).collect()
+    }
+
+    fn arguments(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let rows = batch.num_rows();
+        self.expressions().iter().map(|e| e.evaluate(batch)?.into_array(rows)).collect()
     }
 
     fn filter(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
@@ -50,7 +51,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(aggregation: &Aggregation, batch: &RecordBatch) -> Result<Self> {
+    pub(super) fn new(aggregation: &Grouping, batch: &RecordBatch) -> Result<Self> {
         let mut keys = Vec::new();
         for column in &aggregation.group {
             if let GroupColumn::Key(key) = column {
@@ -61,6 +62,42 @@ impl Prepared {
         let arguments = aggregates.iter().map(|a| a.arguments(batch)).collect::<Result<_>>()?;
         let filters = aggregates.iter().map(|a| a.filter(batch)).collect::<Result<_>>()?;
         Ok(Self { rows: batch.num_rows(), keys, arguments, filters })
+    }
+
+    /// Types of [`Self::columns`] for batches of `schema`.
+    pub(super) fn types(grouping: &Grouping, schema: &Schema) -> Result<Vec<DataType>> {
+        let keys = grouping.group.iter().filter_map(|column| match column {
+            GroupColumn::Key(key) => Some(key.data_type(schema)),
+            GroupColumn::WindowStart | GroupColumn::WindowEnd => None,
+        });
+        let arguments = grouping.aggregates.iter().flat_map(Aggregate::expressions);
+        let arguments = arguments.map(|argument| argument.data_type(schema));
+        let filters = grouping.aggregates.iter().filter(|a| a.filter.is_some());
+        keys.chain(arguments).chain(filters.map(|_| Ok(DataType::Boolean))).collect()
+    }
+
+    /// All of it, as columns of one length.
+    pub(super) fn columns(&self) -> Vec<ArrayRef> {
+        let filters = self.filters.iter().flatten();
+        let filters = filters.map(|filter| Arc::new(filter.clone()) as ArrayRef);
+        let arguments = self.arguments.iter().flatten();
+        self.keys.iter().chain(arguments).cloned().chain(filters).collect()
+    }
+
+    /// Puts [`Self::columns`] together again.
+    pub(super) fn of(grouping: &Grouping, rows: usize, columns: Vec<ArrayRef>) -> Result<Self> {
+        let mut columns = columns.into_iter();
+        let keys = columns.by_ref().take(grouping.key_schema.fields().len()).collect();
+        let arguments = grouping.aggregates.iter().map(|a| {
+            let arguments = a.expressions().len();
+            columns.by_ref().take(arguments).collect()
+        });
+        let arguments = arguments.collect();
+        let filters = grouping.aggregates.iter().map(|a| {
+            let filter = a.filter.as_ref().and_then(|_| columns.next());
+            filter.map(|filter| Ok(as_boolean_array(&filter)?.clone())).transpose()
+        });
+        Ok(Self { rows, keys, arguments, filters: filters.collect::<Result<_>>()? })
     }
 }
 
@@ -83,7 +120,7 @@ pub(super) struct Frozen {
 }
 
 impl Partial {
-    pub(super) fn new(aggregation: &Aggregation) -> Result<Self> {
+    pub(super) fn new(aggregation: &Grouping) -> Result<Self> {
         Groups::new(aggregation).map(Self::Growing)
     }
 
@@ -123,7 +160,7 @@ impl std::fmt::Debug for Groups {
 }
 
 impl Groups {
-    pub(super) fn new(aggregation: &Aggregation) -> Result<Self> {
+    pub(super) fn new(aggregation: &Grouping) -> Result<Self> {
         let schema = &aggregation.key_schema;
         let values = match schema.fields().is_empty() {
             true => None,
@@ -154,7 +191,7 @@ impl Groups {
         Ok(self.len())
     }
 
-    fn update(&mut self, prepared: &Prepared, series: &[u64]) -> Result<()> {
+    pub(super) fn update(&mut self, prepared: &Prepared, series: &[u64]) -> Result<()> {
         let total = self.intern(&prepared.keys, prepared.rows)?;
         for ((accumulator, arguments), filter) in
             self.accumulators.iter_mut().zip(&prepared.arguments).zip(&prepared.filters)
