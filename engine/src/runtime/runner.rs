@@ -75,6 +75,14 @@ pub enum RunnerError {
     /// Its state would grow beyond its bound.
     #[error(transparent)]
     TooManyKeys(#[from] TooManyKeys),
+    /// As above, by the readings of open sessions.
+    #[error(
+        "its open sessions hold more than {limit} bytes of readings; choose a shorter gap or fewer keys, or TUMBLE"
+    )]
+    SessionsTooLarge {
+        /// Bytes they may hold.
+        limit: usize,
+    },
     /// An internal log holds something it should not.
     #[error("an input cannot be read: {0}")]
     Input(String),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Longest length of time a statement may name: about a hundred years.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// The same in microseconds: lengths of windows.
+pub(super) const LENGTH_US_MAX: u64 = DURATION_MAX.as_secs() * 1_000_000;
 
 /// Parses `'5 seconds'`, `'250 ms'`, `'1 hour 30 minutes'`, `'10s'`.
 /// # Errors

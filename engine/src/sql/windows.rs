@@ -10,6 +10,7 @@
 mod session;
 
 use super::did_you_mean;
+use super::duration::LENGTH_US_MAX;
 use super::functions::grid::{self, GridFunction};
 use crate::stream::grid::Grid;
 use chrono_tz::Tz;
@@ -29,9 +30,6 @@ use std::ops::ControlFlow;
 
 /// The window functions weir has a meaning for, now or later.
 const WINDOW_FUNCTIONS: [&str; 5] = ["tumble", "hop", "session", "slide", "cumulate"];
-
-/// Pieces a window of HOP may be made of.
-const PANES_MAX: i64 = 10_000;
 
 /// Plans `TUMBLE(...)`, `HOP(...)` and `SESSION(...)` in FROM.
 #[derive(Debug)]
@@ -179,12 +177,13 @@ fn plan_hop(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<Rel
     }
     let (offset_us, zone) = source.alignment(call, 4, context)?;
     let grid = Grid { size_us, slide_us, offset_us, zone };
-    if grid.panes_per_window() > PANES_MAX {
+    if grid.panes_per_window() > Grid::PANES_MAX {
         return plan_err!(
-            "a window of this size and slide is made of {} pieces of {} microseconds; at most \
-             {PANES_MAX} are taken: choose a slide that goes into the size more evenly",
+            "a window of this size and slide is made of {} pieces of {} microseconds; at most {} \
+             are taken: choose a slide that goes into the size more evenly",
             grid.panes_per_window(),
-            grid.pane_us()
+            grid.pane_us(),
+            Grid::PANES_MAX
         );
     }
     let mut columns = source.columns();
@@ -328,16 +327,24 @@ fn interval(
     input: &LogicalPlan,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<i64> {
-    match context.sql_to_expr(expr.clone(), input.schema())? {
+    let (days, rest_us) = match context.sql_to_expr(expr.clone(), input.schema())? {
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) if value.months == 0 => {
-            Ok(i64::from(value.days) * 86_400_000_000 + value.nanoseconds / 1_000)
+            (value.days, value.nanoseconds / 1_000)
         }
         Expr::Literal(ScalarValue::IntervalDayTime(Some(value)), _) => {
-            Ok(i64::from(value.days) * 86_400_000_000 + i64::from(value.milliseconds) * 1_000)
+            (value.days, i64::from(value.milliseconds) * 1_000)
         }
-        _ => plan_err!(
-            "'{expr}' is not a fixed length of time; write INTERVAL '1' MINUTE (months have no fixed length)"
-        ),
+        _ => {
+            return plan_err!(
+                "'{expr}' is not a fixed length of time; write INTERVAL '1' MINUTE (months have no fixed length)"
+            );
+        }
+    };
+    // Days are 32 bits, so neither this nor an edge of a window can leave what a time can be.
+    let us = i128::from(days) * 86_400_000_000 + i128::from(rest_us);
+    match i64::try_from(us).ok().filter(|us| us.unsigned_abs() <= LENGTH_US_MAX) {
+        Some(us) => Ok(us),
+        None => plan_err!("{expr} is too long for a window; write at most 100 years"),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// Pieces a window may be made of, and so windows a reading may lie in.
+    pub const PANES_MAX: i64 = 10_000;
+
     /// Windows one after another.
     pub fn tumble(size_us: i64, offset_us: i64) -> Self {
         Self { size_us, slide_us: size_us, offset_us, zone: None }

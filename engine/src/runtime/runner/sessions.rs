@@ -5,7 +5,7 @@
 //! that an expression fails on, is in its session all the same, and nothing of it is aggregated.
 
 use super::super::outputs::Outputs;
-use super::Runner;
+use super::{Runner, RunnerError};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::{number_rows, row_column};
 use crate::stream::window::session::{SessionKey, SessionReading, SessionRow, Sessions};
@@ -45,7 +45,13 @@ impl Runner {
     }
 
     /// Takes rows that belong to one step of event time.
-    pub(super) fn take_session_part(&mut self, rows: &Rows, out: &mut Outputs) {
+    /// # Errors
+    /// The open sessions hold more than they may.
+    pub(super) fn take_session_part(
+        &mut self,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> std::result::Result<(), RunnerError> {
         let mut read = self.session_reads(rows, out);
         // Branches over one stream: a reading's rows stand together, however rows are cut into batches.
         read.sort_by_key(|read| read.row);
@@ -73,6 +79,11 @@ impl Runner {
         }
         for row in late {
             self.late(rows, row, closed_before[row], None, out);
+        }
+        let limit = Sessions::BYTES_MAX;
+        match self.sessions.as_ref().is_some_and(|sessions| sessions.bytes() > limit) {
+            true => Err(RunnerError::SessionsTooLarge { limit }),
+            false => Ok(()),
         }
     }
 

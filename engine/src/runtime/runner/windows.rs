@@ -32,7 +32,7 @@ impl Runner {
             let taken = self.rows_to_take(&rest);
             let part = rest.slice(0, taken);
             match self.sessions {
-                Some(_) => self.take_session_part(&part, out),
+                Some(_) => self.take_session_part(&part, out)?,
                 None => self.take_part(&part, out),
             }
             if self.is_something_due() {
@@ -192,8 +192,10 @@ impl Runner {
             let keys = keys(&self.plan, &batch).unwrap_or_default();
             let sensors = sensors_of(closed, &batch);
             let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
-            let verdicts = self.known_verdicts(closed, &batch, appended, out);
-            let suppressions = self.known_suppressions(closed, &batch, appended, out);
+            let said = verdicts(&self.plan, &batch);
+            let verdicts = self.known(said, Verdict::Unknown, closed.end, appended, out);
+            let said = suppressions(&self.plan, &batch);
+            let suppressions = self.known(said, Suppression::No, closed.end, appended, out);
             let receipts =
                 Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
             let receipt =
@@ -255,35 +257,20 @@ impl Runner {
         }
     }
 
-    fn known_verdicts(
+    /// What is said of each row; `unknown` where an expression fails, which is listed.
+    fn known<T: Copy>(
         &mut self,
-        closed: &Closed,
-        batch: &RecordBatch,
+        said: Vec<Result<T, String>>,
+        unknown: T,
+        end: i64,
         appended: AppendTime,
         out: &mut Outputs,
-    ) -> Vec<Verdict> {
-        let mut known = Vec::with_capacity(batch.num_rows());
-        for verdict in verdicts(&self.plan, batch) {
-            known.push(verdict.unwrap_or_else(|error| {
-                self.failed_window(closed.end, appended, &error, out);
-                Verdict::Unknown
-            }));
-        }
-        known
-    }
-
-    fn known_suppressions(
-        &mut self,
-        closed: &Closed,
-        batch: &RecordBatch,
-        appended: AppendTime,
-        out: &mut Outputs,
-    ) -> Vec<Suppression> {
-        let mut known = Vec::with_capacity(batch.num_rows());
-        for suppression in suppressions(&self.plan, batch) {
-            known.push(suppression.unwrap_or_else(|error| {
-                self.failed_window(closed.end, appended, &error, out);
-                Suppression::No
+    ) -> Vec<T> {
+        let mut known = Vec::with_capacity(said.len());
+        for said in said {
+            known.push(said.unwrap_or_else(|error| {
+                self.failed_window(end, appended, &error, out);
+                unknown
             }));
         }
         known

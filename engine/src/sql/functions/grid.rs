@@ -4,6 +4,7 @@
 //! `window_starts_of` lists the starts of all windows of HOP that hold it, and `window_ends_at` is
 //! where the window ends that starts at a time. Lengths are microseconds, the zone '' is UTC.
 
+use crate::sql::duration::LENGTH_US_MAX;
 use crate::stream::grid::Grid;
 use arrow::array::{
     Array, ArrayRef, AsArray, ListArray, TimestampMicrosecondArray, new_null_array,
@@ -168,10 +169,18 @@ fn grid(args: &[ColumnarValue]) -> Result<Option<Grid>> {
     if slide_us <= 0 || size_us <= 0 {
         return exec_err!("a window's size and slide are longer than zero");
     }
+    let far = |us: i64| us.unsigned_abs() > LENGTH_US_MAX;
+    if far(slide_us) || far(size_us) || far(offset_us) {
+        return exec_err!("a window's size, slide and offset are at most 100 years");
+    }
     let zone = match scalar(4)? {
         ScalarValue::Utf8(Some(zone)) if zone.is_empty() => None,
         ScalarValue::Utf8(Some(zone)) => Some(super::zone_named(&zone, &mut None)?),
         _ => return Ok(None),
     };
-    Ok(Some(Grid { size_us, slide_us, offset_us, zone }))
+    let grid = Grid { size_us, slide_us, offset_us, zone };
+    if grid.panes_per_window() > Grid::PANES_MAX {
+        return exec_err!("a window has at most {} pieces of one slide", Grid::PANES_MAX);
+    }
+    Ok(Some(grid))
 }

@@ -76,9 +76,20 @@ pub struct Sessions {
     open: BTreeMap<SessionKey, BTreeMap<i64, Session>>,
     /// (end, key, start) of each.
     ends: BTreeSet<(i64, SessionKey, i64)>,
+    /// What the kept rows take.
+    bytes: usize,
+}
+
+impl SessionRow {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.values.len()
+    }
 }
 
 impl Sessions {
+    /// Bytes the rows of all open sessions of a rule may take.
+    pub const BYTES_MAX: usize = 256 * 1024 * 1024;
+
     /// No session open.
     /// # Errors
     /// A column of a type that cannot be kept.
@@ -86,7 +97,13 @@ impl Sessions {
         let keys = aggregation.key.iter().map(|key| key.data_type(&aggregation.source));
         let keys = Kept::new(keys.collect::<Result<_>>()?)?;
         let rows = Kept::new(Prepared::types(&aggregation.grouping, &aggregation.input)?)?;
-        Ok(Self { aggregation, keys, rows, open: BTreeMap::new(), ends: BTreeSet::new() })
+        let (open, ends) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { aggregation, keys, rows, open, ends, bytes: 0 })
+    }
+
+    /// About what the rows of all open sessions take; the rule stops beyond [`Self::BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How long after its last reading a session ends.
@@ -114,6 +131,7 @@ impl Sessions {
 
     /// Takes a reading with the rows that came of it: into the sessions it touches, or a new one.
     pub fn take(&mut self, key: &SessionKey, reading: SessionReading, rows: Vec<SessionRow>) {
+        self.bytes += rows.iter().map(SessionRow::bytes).sum::<usize>();
         let mut session = Session::new(reading, rows);
         let mut start = reading.time;
         let touching = self.touching(key, reading.time);
@@ -174,6 +192,7 @@ impl Sessions {
             if of_key.is_empty() {
                 self.open.remove(&key);
             }
+            self.bytes -= session.rows.iter().map(SessionRow::bytes).sum::<usize>();
             if !session.rows.is_empty() {
                 return Some(self.finish(start, end, session));
             }
