@@ -1,13 +1,25 @@
-//! A client that costs as little as it can: it shares the machine with the server.
+//! What is asked of the server, and how much of it the server sustains.
+//!
+//! Promise: the rate found is one that was offered by a clock (`open_loop`) and kept up with.
 
-use crate::{CONNECTIONS, MEASURED, WARM_UP};
+use crate::open_loop::{self, Load, Served};
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// One HTTP/1.1 connection.
+const WARM_UP: Duration = Duration::from_millis(500);
+const MEASURED: Duration = Duration::from_secs(3);
+const OVERLOADED: Duration = Duration::from_secs(2);
+/// More requests a second than any server on this machine answers.
+const OVERLOAD_PER_S: f64 = 2e6;
+/// The share of what is offered that may be missing in a rate that counts as sustained.
+const MISSED_MAX: f64 = 0.02;
+/// From one offered rate to the next.
+const STEP: f64 = 0.96;
+
+/// One HTTP/1.1 connection that waits for each answer.
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -30,16 +42,24 @@ impl Connection {
         let mut filled = 0;
         loop {
             filled += self.stream.read(&mut self.buffer[filled..]).expect("the connection holds");
-            let answer = &self.buffer[..filled];
-            let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
-            let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-            if filled >= end + 4 + length {
-                return head[9..12].parse().expect("a status");
+            if let Some((status, _)) = answer_in(&self.buffer[..filled]) {
+                return status;
             }
         }
     }
+}
+
+/// Status and length of the answer at the start of `bytes`, if it is all there.
+pub(crate) fn answer_in(bytes: &[u8]) -> Option<(u16, usize)> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&bytes[..head]).expect("heads are text");
+    let body = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.parse().expect("a length"))
+    });
+    let length = head + 4 + body.unwrap_or(0_usize);
+    let status = text[9..12].parse().expect("a status");
+    (bytes.len() >= length).then_some((status, length))
 }
 
 pub(crate) fn request(method: &str, path: &str, media: &str, body: &[u8]) -> Vec<u8> {
@@ -61,7 +81,7 @@ pub(crate) enum Ask {
 
 impl Ask {
     /// A few different requests of one connection.
-    fn requests(self, connection: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn requests(self, connection: usize) -> Vec<Vec<u8>> {
         match self {
             Self::Health => vec![request("GET", "/healthz", "text/plain", b"")],
             Self::Readings { rows, partitions } => (0..16)
@@ -96,13 +116,6 @@ fn body(seed: usize, rows: usize, partitions: u32) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Figures of one load.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) rows_per_s: f64,
-    pub(crate) latency: Latency,
-}
-
 /// Time from request to answer.
 #[derive(Debug)]
 pub(crate) struct Latency(pub(crate) Histogram<u64>);
@@ -120,53 +133,36 @@ impl fmt::Display for Latency {
     }
 }
 
-pub(crate) fn rows_per_s(address: &str, rows: usize, partitions: u32) -> Measured {
-    let (requests, latency) = saturate(address, Ask::Readings { rows, partitions });
-    Measured { rows_per_s: requests * rows as f64, latency: Latency(latency) }
+/// The highest rate that was sustained.
+#[derive(Debug)]
+pub(crate) struct Sustained {
+    /// What was answered when far more was offered.
+    pub(crate) capacity_per_s: f64,
+    pub(crate) requests_per_s: f64,
+    pub(crate) latency: Latency,
 }
 
-pub(crate) fn requests_per_s(address: &str, ask: Ask) -> f64 {
-    saturate(address, ask).0
+/// Requests answered a second when far more are offered.
+pub(crate) fn capacity(address: &str, ask: Ask) -> f64 {
+    let load = Load { requests_per_s: OVERLOAD_PER_S, warm_up: WARM_UP, measured: OVERLOADED };
+    open_loop::run(address, ask, load).answered_per_s
 }
 
-/// Every connection sends its next request when the last one was answered: the most there is.
-fn saturate(address: &str, ask: Ask) -> (f64, Histogram<u64>) {
-    let start = Instant::now() + WARM_UP;
-    let end = start + MEASURED;
-    let mut all = crate::nanoseconds();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..CONNECTIONS)
-            .map(|number| scope.spawn(move || one(address, &ask.requests(number), start, end)))
-            .collect();
-        for thread in threads {
-            all.add(thread.join().expect("the load ran")).expect("one resolution");
+/// Offers what the overloaded server answered, then less and less until it keeps up: as many answers
+/// as requests, give or take [`MISSED_MAX`], and no growing number of them waiting.
+pub(crate) fn sustained(address: &str, ask: Ask) -> Sustained {
+    let capacity_per_s = capacity(address, ask);
+    let mut requests_per_s = capacity_per_s;
+    loop {
+        let load = Load { requests_per_s, warm_up: WARM_UP, measured: MEASURED };
+        let served = open_loop::run(address, ask, load);
+        let missed_max = requests_per_s * MISSED_MAX;
+        let kept_up = served.answered_per_s >= requests_per_s - missed_max;
+        if kept_up && served.fell_behind as f64 <= missed_max * MEASURED.as_secs_f64() {
+            let Served { answered_per_s, latency, .. } = served;
+            return Sustained { capacity_per_s, requests_per_s: answered_per_s, latency };
         }
-    });
-    (all.len() as f64 / MEASURED.as_secs_f64(), all)
-}
-
-fn one(address: &str, requests: &[Vec<u8>], start: Instant, end: Instant) -> Histogram<u64> {
-    let mut connection = Connection::open(address);
-    let mut times = crate::nanoseconds();
-    for request in requests.iter().cycle() {
-        let sent = Instant::now();
-        if sent >= end {
-            break;
-        }
-        let status = connection.send(request);
-        match status {
-            200 => {}
-            429 => {
-                std::thread::sleep(Duration::from_millis(5));
-                continue;
-            }
-            other => panic!("the server answered {other}"),
-        }
-        let now = Instant::now();
-        if now >= start && now < end {
-            let took = u64::try_from((now - sent).as_nanos()).unwrap_or(u64::MAX);
-            times.saturating_record(took);
-        }
+        requests_per_s *= STEP;
+        assert!(requests_per_s > 1.0, "some rate is sustained");
     }
-    times
 }

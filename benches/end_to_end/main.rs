@@ -7,20 +7,27 @@
 
 mod disk;
 mod load;
+mod open_loop;
 mod webhook;
 
 use hdrhistogram::Histogram;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 const CONNECTIONS: usize = 8;
-const MEASURED: Duration = Duration::from_secs(5);
-const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Four partitions, as every stream unless it says otherwise, and one: where requests are small, each
 /// sync serves more of them the fewer partitions they are spread over.
 const PARTITIONS: [u32; 2] = [4, 1];
+
+/// Figure, rows a request, and partitions of the stream they go to.
+const LOADS: [(&str, usize, u32); 4] = [
+    ("http_rows_per_s_1_of_4_partitions", 1, 4),
+    (SINGLE_ROWS, 1, 1),
+    ("http_rows_per_s_100", 100, 4),
+    ("http_rows_per_s_1000", 1000, 4),
+];
+const SINGLE_ROWS: &str = "http_rows_per_s_1";
 
 fn define(partitions: u32) -> String {
     format!(
@@ -96,47 +103,50 @@ fn main() {
     }
     let disk = disk::measure(server.directory.path());
     println!("fdatasync of 4 KiB appended: {disk}");
-    let mut figures: Vec<(String, f64, &str)> = Vec::new();
-    let empty = load::requests_per_s(&server.address, load::Ask::Health);
+    let mut figures: Vec<(&str, f64, &str)> = Vec::new();
+    let empty = load::capacity(&server.address, load::Ask::Health);
     println!("the same server answering 200 without storing: {empty:.0} requests/s");
     let busy = std::thread::scope(|scope| {
-        let load = scope.spawn(|| load::requests_per_s(&server.address, load::Ask::Health));
+        let load = scope.spawn(|| load::capacity(&server.address, load::Ask::Health));
         let busy = disk::measure(server.directory.path());
         load.join().expect("the load ran");
         busy
     });
     println!("fdatasync of 4 KiB appended while it answers them: {busy}");
-    for (rows, partitions) in [(1, 4), (1, 1), (100, 4), (1000, 4)] {
-        let measured = load::rows_per_s(&server.address, rows, partitions);
+    let named: Vec<String> = std::env::args().filter(|name| name.starts_with("http_")).collect();
+    let wanted = |figure: &str| named.is_empty() || named.iter().any(|name| name == figure);
+    for (figure, rows, partitions) in LOADS.into_iter().filter(|(figure, ..)| wanted(figure)) {
+        let sustained = load::sustained(&server.address, load::Ask::Readings { rows, partitions });
+        let rows_per_s = sustained.requests_per_s * rows as f64;
         println!(
-            "requests of {rows:>4} rows, {CONNECTIONS} connections, {partitions} partitions: {:>9.0} rows/s; {}",
-            measured.rows_per_s, measured.latency
+            "requests of {rows:>4} rows, {CONNECTIONS} connections, {partitions} partitions: {rows_per_s:>9.0} rows/s sustained, {:>9.0} overloaded; {}",
+            sustained.capacity_per_s * rows as f64,
+            sustained.latency
         );
-        let name = match (rows, partitions) {
-            (1, 4) => "http_rows_per_s_1_of_4_partitions".to_owned(),
-            _ => format!("http_rows_per_s_{rows}"),
-        };
-        figures.push((name, measured.rows_per_s, "rows/s"));
+        figures.push((figure, rows_per_s, "rows/s"));
     }
-    let webhook = webhook::measure(&server);
-    println!("reading to webhook, a per-reading rule, 100 readings/s: {}", webhook.latency);
-    figures.push(("reading_to_webhook_p50_ms".to_owned(), webhook.p50_ms, "ms"));
-    figures.push(("reading_to_webhook_p99_ms".to_owned(), webhook.p99_ms, "ms"));
-    figures.push(("peak_memory_mib".to_owned(), server.peak_memory_mib(), "MiB"));
-    let single = figures[1].1;
-    println!(
-        "floor of single rows: {:.0} of {:.0} rows/s (4 a sync of the busy machine; of the idle one: {:.0})",
-        single,
-        (empty / 2.0).min(4.0 * busy.syncs_per_s),
-        (empty / 2.0).min(4.0 * disk.syncs_per_s)
-    );
-    println!(
-        "floor of the webhook: p50 {:.1} of {:.1} ms, p99 {:.1} of {:.1} ms",
-        webhook.p50_ms,
-        3.0 + 2.0 * disk.p50_ms,
-        webhook.p99_ms,
-        20.0 + 3.0 * disk.p99_ms
-    );
+    if let Some((_, single, _)) = figures.iter().find(|(name, ..)| *name == SINGLE_ROWS) {
+        let floor = |disk: &disk::Disk| (empty / 2.0).min(4.0 * disk.syncs_per_s);
+        println!(
+            "floor of single rows: {single:.0} of {:.0} rows/s (4 a sync of the idle machine; of the busy one: {:.0})",
+            floor(&disk),
+            floor(&busy)
+        );
+    }
+    if named.is_empty() {
+        let webhook = webhook::measure(&server);
+        println!("reading to webhook, a per-reading rule, 100 readings/s: {}", webhook.latency);
+        println!(
+            "floor of the webhook: p50 {:.1} of {:.1} ms, p99 {:.1} of {:.1} ms",
+            webhook.p50_ms,
+            3.0 + 2.0 * disk.p50_ms,
+            webhook.p99_ms,
+            20.0 + 3.0 * disk.p99_ms
+        );
+        figures.push(("reading_to_webhook_p50_ms", webhook.p50_ms, "ms"));
+        figures.push(("reading_to_webhook_p99_ms", webhook.p99_ms, "ms"));
+    }
+    figures.push(("peak_memory_mib", server.peak_memory_mib(), "MiB"));
     for (name, value, unit) in figures {
         println!("figure {name} {value:.3} {unit}");
     }
