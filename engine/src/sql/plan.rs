@@ -3,6 +3,7 @@
 //! Promise: DataFusion plans the text, unforked; what is here only takes the plan apart into the steps a
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
+mod dense;
 mod session;
 mod walk;
 mod windows;
@@ -11,7 +12,7 @@ use super::planner;
 use super::{RuleStatement, SqlError};
 use crate::stream::pipeline::Pipeline;
 use crate::stream::window::session::SessionAggregation;
-use crate::stream::window::{Aggregation, Grouping};
+use crate::stream::window::{Aggregation, Grouping, Path};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::{
@@ -96,6 +97,19 @@ impl Shape {
             Self::Windowed(aggregation) => Some(&aggregation.grouping),
             Self::Sessions(aggregation) => Some(&aggregation.grouping),
         }
+    }
+}
+
+impl RulePlan {
+    /// The same rule on the general path: for a test or a measurement of one path against the other.
+    #[must_use]
+    pub fn on_the_general_path(mut self) -> Self {
+        if let Shape::Windowed(aggregation) = &self.shape {
+            let path = Path::General("it was asked for".to_owned());
+            let (grid, grouping) = (aggregation.grid, aggregation.grouping.clone());
+            self.shape = Shape::Windowed(Arc::new(Aggregation { grid, grouping, path }));
+        }
+        self
     }
 }
 

@@ -189,20 +189,27 @@ impl Rows {
 
     /// The SQL form (`reading::table_schema`), zero-copy for fields, time and levels.
     pub fn table(&self) -> RecordBatch {
+        self.columns(None)
+    }
+
+    /// Those columns of it, by their places in `reading::table_schema`; all when `None`.
+    pub fn columns(&self, projection: Option<&[usize]>) -> RecordBatch {
         let at = reading::Position {
             partition: self.partition(0),
             base_offset: self.offset(0),
             append_time: self.appended(0),
         };
-        let batch = reading::table_batch(&self.definition, &self.batch, at, &self.series, None);
+        let batch =
+            reading::table_batch(&self.definition, &self.batch, at, &self.series, projection);
         self.with_lanes(batch)
     }
 
     fn with_lanes(&self, batch: RecordBatch) -> RecordBatch {
         let mut columns = batch.columns().to_vec();
         let mut replace = |name: &str, column: ArrayRef| {
-            let (index, _) = batch.schema_ref().column_with_name(name).expect("a table column");
-            columns[index] = column;
+            if let Some((index, _)) = batch.schema_ref().column_with_name(name) {
+                columns[index] = column;
+            }
         };
         if let Lane::Each(times) = &self.append_times {
             let times = TimestampMicrosecondArray::new(times.clone(), None).with_timezone("UTC");

@@ -44,6 +44,11 @@ impl Pipeline {
         Self { stages }
     }
 
+    /// Its steps, in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
     /// Adds a step at the end.
     pub fn push(&mut self, stage: Stage) {
         self.stages.push(stage);

@@ -110,6 +110,25 @@ impl Progress {
         }
     }
 
+    /// How far windows of a lane are closed once it has seen `newest`.
+    pub fn closed_after(&self, lane: usize, newest: i64) -> i64 {
+        self.closed(lane).max(newest.saturating_sub(self.lateness_us[self.lanes[lane].stream]))
+    }
+
+    /// Whether the rule comes to `boundary` as a lane sees `newest`, and was not there before.
+    pub fn reaches(&self, lane: usize, newest: i64, boundary: i64, until: Until) -> bool {
+        let reached = newest.saturating_sub(self.lateness_us[self.lanes[lane].stream]) >= boundary;
+        let others = (0..self.lanes.len()).filter(|other| *other != lane);
+        reached
+            && self.of(until, lane) < boundary
+            && others.into_iter().all(|other| self.of(until, other) >= boundary)
+    }
+
+    /// The event time at which a lane's watermark is `boundary`.
+    pub fn time_that_reaches(&self, lane: usize, boundary: i64) -> i64 {
+        boundary.saturating_add(self.lateness_us[self.lanes[lane].stream])
+    }
+
     /// A row with this event time was seen.
     pub fn observe(&mut self, lane: usize, time: i64) {
         let progress = &mut self.lanes[lane];

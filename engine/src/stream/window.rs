@@ -1,11 +1,14 @@
-//! Windowed aggregates over DataFusion's group values and accumulators: the general path.
+//! Windowed aggregates: on the dense path by series, on the general path over DataFusion's group
+//! values and accumulators.
 //!
 //! Promise: a partial is kept per (lane, pane) and folded in that order when a window is emitted, so a
 //! result depends neither on how partitions interleave nor on batches; nothing comes in hash order.
 //! Rows that came too late for the first windows of their pane stand apart, under the first window
 //! that was still open to them: what a closed window has seen never changes (S4).
+//! Both paths give the same answers (P7).
 //! Elsewhere: which rows are late and when a window is due is the runner's; here they are only counted.
 
+pub mod dense;
 mod groups;
 mod kept;
 pub mod session;
@@ -18,6 +21,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use dense::{DensePanes, DensePlan};
 use groups::{Groups, Partial, Prepared};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +54,17 @@ pub struct Aggregation {
     pub grid: Grid,
     /// GROUP BY and aggregates.
     pub grouping: Grouping,
+    /// How they are worked out.
+    pub path: Path,
+}
+
+/// How a windowed SELECT is worked out.
+#[derive(Debug, Clone)]
+pub enum Path {
+    /// By series.
+    Dense(Arc<DensePlan>),
+    /// Over DataFusion's accumulators, for this reason.
+    General(String),
 }
 
 impl std::ops::Deref for Aggregation {
@@ -122,11 +137,34 @@ struct Pane {
     evidence: LaneEvidence,
 }
 
+#[derive(Debug)]
+enum Panes {
+    General(BTreeMap<PaneKey, Pane>),
+    Dense(Box<DensePanes>),
+}
+
+impl Panes {
+    /// The pane and first window of each that is kept.
+    fn kept(&self) -> Box<dyn Iterator<Item = (PaneIndex, PaneIndex)> + '_> {
+        match self {
+            Self::General(panes) => Box::new(panes.keys().map(|key| (key.pane, key.first_window))),
+            Self::Dense(panes) => Box::new(panes.kept()),
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(PaneIndex) -> bool) {
+        match self {
+            Self::General(panes) => panes.retain(|key, _| keep(key.pane)),
+            Self::Dense(panes) => panes.retain(keep),
+        }
+    }
+}
+
 /// The open windows of a rule.
 #[derive(Debug)]
 pub struct Windows {
     aggregation: Arc<Aggregation>,
-    panes: BTreeMap<PaneKey, Pane>,
+    panes: Panes,
     /// The newest window that was closed.
     closed: Option<PaneIndex>,
     late: BTreeMap<PaneIndex, u64>,
@@ -150,16 +188,29 @@ pub struct Slice<'r> {
 impl Windows {
     /// No window open.
     pub fn new(aggregation: Arc<Aggregation>) -> Self {
-        Self { aggregation, panes: BTreeMap::new(), closed: None, late: BTreeMap::new() }
+        let panes = match &aggregation.path {
+            Path::Dense(plan) => Panes::Dense(Box::new(DensePanes::new(Arc::clone(plan)))),
+            Path::General(_) => Panes::General(BTreeMap::new()),
+        };
+        Self { aggregation, panes, closed: None, late: BTreeMap::new() }
     }
 
-    /// Adds rows to a pane.
+    /// The panes of the dense path, if it is taken.
+    pub fn dense(&mut self) -> Option<&mut DensePanes> {
+        match &mut self.panes {
+            Panes::Dense(panes) => Some(panes),
+            Panes::General(_) => None,
+        }
+    }
+
+    /// Adds rows to a pane of the general path.
     /// # Errors
     /// What an expression cannot evaluate; nothing was added then.
     pub fn add(&mut self, slice: &Slice<'_>) -> Result<()> {
         let prepared = Prepared::new(&self.aggregation, &slice.batch)?;
         let (first, last) = slice.offsets;
-        let pane = match self.panes.entry(slice.key) {
+        let Panes::General(panes) = &mut self.panes else { return Ok(()) };
+        let pane = match panes.entry(slice.key) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let watermark_before = slice.watermark_before;
@@ -182,8 +233,9 @@ impl Windows {
     /// The first open window.
     fn next(&self) -> Option<PaneIndex> {
         let grid = self.aggregation.grid;
-        let first = |key: &PaneKey| key.first_window.max(grid.next_window(self.closed, key.pane));
-        self.panes.keys().map(first).min()
+        let first =
+            |(pane, first): (PaneIndex, PaneIndex)| first.max(grid.next_window(self.closed, pane));
+        self.panes.kept().map(first).min()
     }
 
     /// End of the first open window.
@@ -194,7 +246,7 @@ impl Windows {
     /// The latest end of the open windows.
     pub fn last_end(&self) -> Option<i64> {
         let grid = self.aggregation.grid;
-        let last = self.panes.keys().map(|key| grid.last_window(key.pane)).max();
+        let last = self.panes.kept().map(|(pane, _)| grid.last_window(pane)).max();
         last.map(|window| grid.end(window))
     }
 
@@ -206,44 +258,47 @@ impl Windows {
         let window = self.next().filter(|window| grid.end(*window) <= until)?;
         let closed = self.finish(window);
         self.closed = Some(window);
-        self.panes.retain(|key, _| grid.last_window(key.pane) > window);
+        self.panes.retain(|pane| grid.last_window(pane) > window);
         self.late.retain(|late, _| *late > window);
         Some(closed)
-    }
-
-    /// Number of panes kept.
-    pub fn len(&self) -> usize {
-        self.panes.len()
-    }
-
-    /// Whether none is kept.
-    pub fn is_empty(&self) -> bool {
-        self.panes.is_empty()
     }
 
     fn finish(&mut self, window: PaneIndex) -> Result<Closed> {
         let grid = self.aggregation.grid;
         let panes = window..window + grid.panes_per_window();
-        let mut groups = Groups::new(&self.aggregation)?;
-        let mut evidence: Vec<LaneEvidence> = Vec::new();
-        for (key, pane) in &mut self.panes {
-            if !panes.contains(&key.pane) || key.first_window > window {
-                continue;
-            }
-            match evidence.last_mut().filter(|last| last.lane == key.lane) {
-                Some(lane) => {
-                    lane.first = lane.first.min(pane.evidence.first);
-                    lane.last = lane.last.max(pane.evidence.last);
-                }
-                None => evidence.push(pane.evidence),
-            }
-            groups.merge(pane.partial.frozen()?)?;
-        }
         let late = self.late.get(&window).copied().unwrap_or(0);
-        let (start, end) = (grid.edge(window), grid.end(window));
-        let (rows, sensors) = result(&self.aggregation, groups, start, end)?;
-        Ok(Closed { start, end, rows, sensors, evidence, late })
+        let closed = match &mut self.panes {
+            Panes::Dense(dense) => dense.finish(&self.aggregation, window, panes)?,
+            Panes::General(kept) => finish(&self.aggregation, kept, window, panes)?,
+        };
+        Ok(Closed { late, ..closed })
     }
+}
+
+fn finish(
+    aggregation: &Aggregation,
+    kept: &mut BTreeMap<PaneKey, Pane>,
+    window: PaneIndex,
+    panes: std::ops::Range<PaneIndex>,
+) -> Result<Closed> {
+    let mut groups = Groups::new(aggregation)?;
+    let mut evidence: Vec<LaneEvidence> = Vec::new();
+    for (key, pane) in kept {
+        if !panes.contains(&key.pane) || key.first_window > window {
+            continue;
+        }
+        match evidence.last_mut().filter(|last| last.lane == key.lane) {
+            Some(lane) => {
+                lane.first = lane.first.min(pane.evidence.first);
+                lane.last = lane.last.max(pane.evidence.last);
+            }
+            None => evidence.push(pane.evidence),
+        }
+        groups.merge(pane.partial.frozen()?)?;
+    }
+    let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
+    let (rows, sensors) = result(aggregation, groups, start, end)?;
+    Ok(Closed { start, end, rows, sensors, evidence, late: 0 })
 }
 
 /// The groups of a window as rows, sorted, and how many sensors are behind each.
@@ -256,25 +311,41 @@ fn result(
     let sensors = groups.sensors();
     let (keys, values) = groups.evaluate()?;
     let order = order_of(&keys, sensors.len())?;
-    let sorted = |column: &ArrayRef| take(column, &order, None);
-    let mut keys = keys.iter();
-    let constant = |time: i64| -> ArrayRef {
-        Arc::new(TimestampMicrosecondArray::from(vec![time; order.len()]).with_timezone("UTC"))
+    let sorted = |columns: Vec<ArrayRef>| {
+        let columns = columns.iter().map(|column| take(column, &order, None));
+        columns.collect::<std::result::Result<Vec<_>, _>>()
     };
-    let mut columns = Vec::with_capacity(aggregation.schema.fields().len());
-    for column in &aggregation.group {
-        columns.push(match column {
-            GroupColumn::Key(_) => sorted(keys.next().expect("a column for each key"))?,
-            GroupColumn::WindowStart => constant(start),
-            GroupColumn::WindowEnd => constant(end),
-        });
-    }
-    for value in &values {
-        columns.push(sorted(value)?);
-    }
-    let lane = UInt32Array::from_iter_values(0..u32::try_from(order.len()).expect("groups fit"));
-    let rows = with_rows(&aggregation.schema, columns, lane)?;
+    let keyed = Keyed { keys: sorted(keys)?, values: sorted(values)?, rows: order.len() };
+    let rows = keyed.rows(aggregation, start, end)?;
     Ok((rows, order.values().iter().map(|group| sensors[*group as usize]).collect()))
+}
+
+/// The groups of a closed window, sorted by key.
+struct Keyed {
+    keys: Vec<ArrayRef>,
+    values: Vec<ArrayRef>,
+    rows: usize,
+}
+
+impl Keyed {
+    /// As [`Grouping::schema`], with the row lane.
+    fn rows(self, grouping: &Grouping, start: i64, end: i64) -> Result<RecordBatch> {
+        let constant = |time: i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(vec![time; self.rows]).with_timezone("UTC"))
+        };
+        let mut keys = self.keys.into_iter();
+        let mut columns = Vec::with_capacity(grouping.schema.fields().len());
+        for column in &grouping.group {
+            columns.push(match column {
+                GroupColumn::Key(_) => keys.next().expect("a column for each key"),
+                GroupColumn::WindowStart => constant(start),
+                GroupColumn::WindowEnd => constant(end),
+            });
+        }
+        columns.extend(self.values);
+        let lane = UInt32Array::from_iter_values(0..u32::try_from(self.rows).expect("groups fit"));
+        with_rows(&grouping.schema, columns, lane)
+    }
 }
 
 fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {

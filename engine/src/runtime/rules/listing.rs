@@ -6,6 +6,7 @@ use super::{RuleStatus, Rules, refused};
 use crate::deliver::event::rfc3339;
 use crate::sql::SqlError;
 use crate::sql::plan::{Key, Shape};
+use crate::stream::window::Path;
 use arrow::array::{
     ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     UInt32Array, UInt64Array,
@@ -26,6 +27,9 @@ impl Rules {
         }
         if let Some(planned) = rule.planned() {
             lines.push(("evaluated", describe(planned)));
+            if let Shape::Windowed(aggregation) = &planned.plan.shape {
+                lines.push(("path", describe_path(&aggregation.path)));
+            }
             lines.push(("key", describe_key(planned)));
             if let Some(predicate) = &planned.statement.suppress {
                 lines.push(("suppressed", format!("while {predicate}; NULL does not suppress")));
@@ -132,6 +136,13 @@ pub(super) fn describe(planned: &Planned) -> String {
             "per reading, in event-time order behind the watermark (it has FOR)".to_owned()
         }
         Shape::PerReading => "per reading, on arrival".to_owned(),
+    }
+}
+
+fn describe_path(path: &Path) -> String {
+    match path {
+        Path::Dense(_) => "dense: numbers are added up by series".to_owned(),
+        Path::General(reason) => format!("general, because {reason}"),
     }
 }
 

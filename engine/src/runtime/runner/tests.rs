@@ -1,5 +1,7 @@
 //! A rule over a few readings, as text: `time:room=value` in arrival order.
 
+mod paths;
+
 use super::*;
 use crate::alarms::Severity;
 use crate::sql::plan::{Relations, plan_rule};
@@ -23,6 +25,10 @@ struct Bench {
 
 impl Bench {
     fn new(stream: &str, rule: &str) -> Self {
+        Self::planned(stream, rule, |plan| plan)
+    }
+
+    fn planned(stream: &str, rule: &str, choose: impl Fn(RulePlan) -> RulePlan) -> Self {
         let Some(Statement::CreateStream { definition, .. }) =
             parse_statements(stream).unwrap().pop()
         else {
@@ -34,7 +40,8 @@ impl Bench {
         let definition = Arc::new(definition);
         let mut relations = Relations::default();
         relations.streams.insert(definition.name().to_owned(), Arc::clone(&definition));
-        let plan = Arc::new(plan_rule(&rule, &relations).unwrap_or_else(|e| panic!("{e}")));
+        let plan = plan_rule(&rule, &relations).unwrap_or_else(|e| panic!("{e}"));
+        let plan = Arc::new(choose(plan));
         let identity = RuleIdentity {
             name: rule.name.clone(),
             uid: 1,
@@ -90,12 +97,16 @@ impl Bench {
             ],
         )
         .unwrap();
+        let partitions = match self.offsets.len() {
+            1 => Lane::Same(0),
+            _ => Lane::Each(partitions.into()),
+        };
         Rows {
             stream: 0,
             batch,
             definition: Arc::clone(&self.definition),
             series: self.series.snapshot(),
-            partitions: Lane::Each(partitions.into()),
+            partitions,
             offsets: Offsets::Each(offsets.into()),
             append_times: Lane::Each(appends.into()),
         }

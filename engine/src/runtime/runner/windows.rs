@@ -29,6 +29,15 @@ impl Runner {
     ) -> Result<(), RunnerError> {
         let mut rest = rows.clone();
         while !rest.is_empty() {
+            if let Some(in_time) = self.rows_in_time(&rest) {
+                let taken = in_time.rows;
+                self.take_in_time(&rest, in_time, out);
+                if self.is_something_due() {
+                    self.time_passes(rest.appended(taken - 1), out)?;
+                }
+                rest = rest.slice(taken, rest.len() - taken);
+                continue;
+            }
             let taken = self.rows_to_take(&rest);
             let part = rest.slice(0, taken);
             match self.sessions {
@@ -43,7 +52,7 @@ impl Runner {
         Ok(())
     }
 
-    fn rows_to_take(&self, rows: &Rows) -> usize {
+    pub(super) fn rows_to_take(&self, rows: &Rows) -> usize {
         let closed = self.progress.rule_closed();
         let fresh = match &self.plan.shape {
             Shape::Sessions(aggregation) => {
@@ -69,7 +78,7 @@ impl Runner {
         [to_window, to_timer].into_iter().flatten().min().unwrap_or(rows.len())
     }
 
-    fn aggregation(&self) -> Arc<Aggregation> {
+    pub(super) fn aggregation(&self) -> Arc<Aggregation> {
         match &self.plan.shape {
             Shape::Windowed(aggregation) => Arc::clone(aggregation),
             Shape::Sessions(_) | Shape::PerReading => {
@@ -79,6 +88,9 @@ impl Runner {
     }
 
     fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
+        if self.windows.as_mut().is_some_and(|windows| windows.dense().is_some()) {
+            return self.take_dense_part(rows, out);
+        }
         let batches = self.run_branches(rows, out);
         let closed_before = self.progress.note(rows);
         let grid = self.aggregation().grid;
@@ -101,6 +113,18 @@ impl Runner {
                 self.add_slice(rows, &batch, &closed_before, key, positions, out);
             }
         }
+        self.list_late(rows, &closed_before, late, out);
+    }
+
+    /// Lists the rows that came too late for windows, and counts them there.
+    pub(super) fn list_late(
+        &mut self,
+        rows: &Rows,
+        closed_before: &[i64],
+        late: BTreeMap<usize, (PaneIndex, PaneIndex)>,
+        out: &mut Outputs,
+    ) {
+        let grid = self.aggregation().grid;
         for (row, missed) in late {
             for window in (missed.0..=missed.1).step_by(usize::try_from(grid.step()).unwrap_or(1)) {
                 if let Some(windows) = &mut self.windows {
@@ -298,14 +322,14 @@ impl Runner {
 }
 
 /// What a row of `pane` is in and what it came too late for, where windows are closed up to `closed`.
-struct OpenWindows {
+pub(super) struct OpenWindows {
     /// First and last window it missed.
-    missed: Option<(PaneIndex, PaneIndex)>,
+    pub(super) missed: Option<(PaneIndex, PaneIndex)>,
     /// First window that is still open.
-    next: Option<PaneIndex>,
+    pub(super) next: Option<PaneIndex>,
 }
 
-fn open_windows(grid: Grid, pane: PaneIndex, closed: i64) -> OpenWindows {
+pub(super) fn open_windows(grid: Grid, pane: PaneIndex, closed: i64) -> OpenWindows {
     let (first, last) = (grid.first_window(pane), grid.last_window(pane));
     if grid.end(first) > closed {
         return OpenWindows { missed: None, next: Some(first) };

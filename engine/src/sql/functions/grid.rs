@@ -70,6 +70,11 @@ pub(in crate::sql) fn of(expr: &Expr) -> Option<(GridFunction, Grid)> {
     Some((what, Grid { size_us, slide_us, offset_us, zone }))
 }
 
+/// Whether it is one of them.
+pub(in crate::sql) fn is_grid_function(function: &ScalarUDF) -> bool {
+    (function.inner().as_ref() as &dyn std::any::Any).is::<Udf>()
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Udf {
     what: GridFunction,

@@ -272,7 +272,8 @@ impl Walker<'_> {
             if grid.step() < grid.panes_per_window() {
                 refuse_window_columns(aggregate, "HOP")?;
             }
-            return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping })));
+            let path = super::dense::path(&self.streams, branches, &grouping);
+            return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path })));
         };
         refuse_window_columns(aggregate, "SESSION")?;
         let source = session.input.schema();

@@ -1,0 +1,244 @@
+//! Whether a windowed SELECT can be worked out by series.
+//!
+//! Promise: taken only where the answers are those of the general path: one stream, keys that depend on
+//! the series alone and cannot fail, and sums, counts, averages, least and greatest of numbers. Otherwise
+//! the reason is a sentence that EXPLAIN RULE shows.
+
+mod safe;
+
+use super::Branch;
+use crate::stream::pipeline::{Pipeline, Stage};
+use crate::stream::window::dense::{DensePlan, Measure, Number, Output, RowColumns};
+use crate::stream::window::{Aggregate, GroupColumn, Grouping, Path};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use safe::cannot_fail;
+use std::sync::Arc;
+use weir_ingest::model::{StreamDefinition, reading};
+
+type PhysicalExprRef = Arc<dyn PhysicalExpr>;
+
+/// Why it cannot.
+enum No {
+    Because(String),
+    Failed,
+}
+
+impl From<datafusion::error::DataFusionError> for No {
+    fn from(_: datafusion::error::DataFusionError) -> Self {
+        Self::Failed
+    }
+}
+
+fn no<T>(reason: impl Into<String>) -> std::result::Result<T, No> {
+    Err(No::Because(reason.into()))
+}
+
+/// The path for this grouping over these branches.
+pub(super) fn path(
+    streams: &[Arc<StreamDefinition>],
+    branches: &[Branch],
+    grouping: &Grouping,
+) -> Path {
+    match dense(streams, branches, grouping) {
+        Ok(plan) => Path::Dense(Arc::new(plan)),
+        Err(No::Because(reason)) => Path::General(reason),
+        Err(No::Failed) => Path::General("an expression cannot be moved below the window".into()),
+    }
+}
+
+fn dense(
+    streams: &[Arc<StreamDefinition>],
+    branches: &[Branch],
+    grouping: &Grouping,
+) -> std::result::Result<DensePlan, No> {
+    let [branch] = branches else { return no("it reads more than one stream") };
+    let definition = Arc::clone(&streams[branch.stream]);
+    let table = reading::table_schema(&definition);
+    let flat = Flat::of(&branch.pipeline, &table)?;
+    let of_series =
+        |expr: &PhysicalExprRef| is_of_series(expr, &definition) && cannot_fail(expr, &table);
+    let mut keys = Vec::new();
+    for column in &grouping.group {
+        if let GroupColumn::Key(key) = column {
+            let key = flat.inline(key)?;
+            if !of_series(&key) {
+                return no(format!("the key {key} is not a level of the topic"));
+            }
+            keys.push(key);
+        }
+    }
+    let mut values = Values::default();
+    let mut outputs = Vec::new();
+    for aggregate in &grouping.aggregates {
+        outputs.push(values.output(aggregate, &flat, &table)?);
+    }
+    let (of_series, of_row): (Vec<_>, Vec<_>) = flat.filters.iter().cloned().partition(of_series);
+    let level_columns = columns_of(keys.iter().chain(&of_series));
+    let levels = Arc::new(table.project(&level_columns).map_err(|_| No::Failed)?);
+    let over_levels = |exprs: Vec<PhysicalExprRef>| -> Result<Vec<PhysicalExprRef>> {
+        exprs.into_iter().map(|expr| reassign_expr_columns(expr, &levels)).collect()
+    };
+    Ok(DensePlan {
+        columns: values.columns(of_row, &table)?,
+        measures: values.measures,
+        keys: over_levels(keys)?,
+        of_series: over_levels(of_series)?,
+        level_columns,
+        outputs,
+        definition,
+    })
+}
+
+/// A pipeline as expressions over the columns it starts with.
+struct Flat {
+    columns: Vec<PhysicalExprRef>,
+    filters: Vec<PhysicalExprRef>,
+}
+
+impl Flat {
+    fn of(pipeline: &Pipeline, table: &SchemaRef) -> std::result::Result<Self, No> {
+        let column = |(index, field): (usize, &Arc<Field>)| -> PhysicalExprRef {
+            Arc::new(Column::new(field.name(), index))
+        };
+        let columns = table.fields().iter().enumerate().map(column).collect();
+        let mut flat = Self { columns, filters: Vec::new() };
+        for stage in pipeline.stages() {
+            match stage {
+                Stage::Project { expressions, .. } => {
+                    let columns = expressions.iter().map(|e| flat.inline(e));
+                    flat.columns = columns.collect::<std::result::Result<_, _>>()?;
+                    if let Some(may) = flat.columns.iter().find(|e| !cannot_fail(e, table)) {
+                        return no(format!("{may} may fail"));
+                    }
+                }
+                Stage::Filter(predicate) => {
+                    let predicate = flat.inline(predicate)?;
+                    flat.filters.push(predicate);
+                }
+                Stage::Lookup(_) => return no("it joins a table"),
+            }
+        }
+        Ok(flat)
+    }
+
+    fn inline(&self, expr: &PhysicalExprRef) -> std::result::Result<PhysicalExprRef, No> {
+        let replace = |node: PhysicalExprRef| {
+            let Some(column) = node.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(node));
+            };
+            Ok(Transformed::yes(Arc::clone(&self.columns[column.index()])))
+        };
+        Ok(Arc::clone(expr).transform_up(replace).data()?)
+    }
+}
+
+#[derive(Default)]
+struct Values {
+    expressions: Vec<PhysicalExprRef>,
+    measures: Vec<Measure>,
+}
+
+impl Values {
+    fn output(
+        &mut self,
+        aggregate: &Aggregate,
+        flat: &Flat,
+        table: &Schema,
+    ) -> std::result::Result<Output, No> {
+        let function = &aggregate.function;
+        let name = function.fun().name();
+        if aggregate.filter.is_some() || function.is_distinct() || !function.order_bys().is_empty()
+        {
+            return no(format!("{name} has FILTER, DISTINCT or ORDER BY"));
+        }
+        let arguments = function.expressions();
+        let [argument] = arguments.as_slice() else {
+            return no(format!("{name} has no one argument"));
+        };
+        if name == "count"
+            && argument.downcast_ref::<Literal>().is_some_and(|l| !l.value().is_null())
+        {
+            return Ok(Output::Rows);
+        }
+        let argument = flat.inline(argument)?;
+        if !cannot_fail(&argument, table) {
+            return no(format!("{argument} may fail"));
+        }
+        let number = match argument.data_type(table)? {
+            DataType::Float64 => Number::Double,
+            DataType::Int64 => Number::Long,
+            other => return no(format!("{name} is over {other}, not DOUBLE or BIGINT")),
+        };
+        let mut measure = |spread: bool| self.measure(&argument, Measure { number, spread });
+        Ok(match name {
+            "count" => Output::Count(measure(false)),
+            "sum" => Output::Sum(measure(false)),
+            "avg" if number == Number::Double => Output::Avg(measure(false)),
+            "min" => Output::Min(measure(true)),
+            "max" => Output::Max(measure(true)),
+            other => return no(format!("{other} is not count, sum, avg, min or max")),
+        })
+    }
+
+    fn measure(&mut self, argument: &PhysicalExprRef, measure: Measure) -> usize {
+        let known = self.expressions.iter().position(|known| known == argument);
+        let Some(known) = known else {
+            self.expressions.push(Arc::clone(argument));
+            self.measures.push(measure);
+            return self.measures.len() - 1;
+        };
+        self.measures[known].spread |= measure.spread;
+        known
+    }
+
+    fn columns(
+        &self,
+        of_row: Vec<PhysicalExprRef>,
+        table: &SchemaRef,
+    ) -> std::result::Result<RowColumns, No> {
+        if of_row.is_empty()
+            && let Some(names) = self.expressions.iter().map(|e| stored(e, table)).collect()
+        {
+            return Ok(RowColumns::Stored(names));
+        }
+        let of = columns_of(self.expressions.iter().chain(&of_row));
+        let read = table.project(&of).map_err(|_| No::Failed)?;
+        let over = |expr: &PhysicalExprRef| reassign_expr_columns(Arc::clone(expr), &read);
+        let mut pipeline = Pipeline::default();
+        for filter in &of_row {
+            pipeline.push(Stage::Filter(over(filter)?));
+        }
+        let fields = self.expressions.iter().enumerate().map(|(at, expr)| {
+            Ok(Field::new(format!("measure_{at}"), expr.data_type(table)?, true))
+        });
+        pipeline.push(Stage::Project {
+            schema: Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)),
+            expressions: self.expressions.iter().map(over).collect::<Result<_>>()?,
+        });
+        Ok(RowColumns::Computed { of, pipeline })
+    }
+}
+
+fn stored(expr: &PhysicalExprRef, table: &Schema) -> Option<(String, DataType)> {
+    let column = expr.downcast_ref::<Column>()?;
+    Some((column.name().to_owned(), table.field(column.index()).data_type().clone()))
+}
+
+fn columns_of<'e>(exprs: impl Iterator<Item = &'e PhysicalExprRef>) -> Vec<usize> {
+    let mut columns: Vec<usize> =
+        exprs.flat_map(collect_columns).map(|column| column.index()).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+fn is_of_series(expr: &PhysicalExprRef, stream: &StreamDefinition) -> bool {
+    let of_series =
+        |name: &str| name == "topic" || stream.levels().iter().any(|level| level == name);
+    collect_columns(expr).iter().all(|column| of_series(column.name()))
+}

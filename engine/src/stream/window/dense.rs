@@ -1,0 +1,200 @@
+//! Windowed aggregates indexed by series: the dense path.
+//!
+//! Promise: group keys depend on the series alone, so a row costs a gather by series id and an add; keys
+//! are worked out once per series and met again only when a window closes, where the series are folded
+//! in id order. The answers are those of the general path (sums of DOUBLE to the last bits of their
+//! rounding), and no cut of batches shows in them.
+//! A series lives in one partition, so the partitions of a pane share its cells; what each of them gave
+//! stands in the pane's evidence.
+
+mod cells;
+mod groups;
+mod plan;
+
+pub use plan::{DensePlan, Measure, Number, Output, RowColumns};
+
+use super::super::grid::PaneIndex;
+use super::{Aggregation, Closed, Keyed, LaneEvidence, PaneKey};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use cells::Cells;
+use datafusion::error::Result;
+use groups::SeriesGroups;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_ingest::model::{Offset, SeriesSnapshot};
+
+/// Which rows of a batch.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'r> {
+    /// All of them.
+    All,
+    /// Those at these places, which grow.
+    At(&'r [u32]),
+}
+
+/// Rows on their way into a pane, all of one lane.
+#[derive(Debug)]
+pub struct DenseSlice<'r> {
+    /// Where they go.
+    pub key: PaneKey,
+    /// Series of each row of the batch.
+    pub series: &'r [u32],
+    /// For each measure its values, in the batch's order.
+    pub values: &'r [ArrayRef],
+    /// Which of them.
+    pub which: Which<'r>,
+    /// Offset of the first and last of them.
+    pub offsets: (Offset, Offset),
+    /// Watermark of the lane before the first of them.
+    pub watermark_before: i64,
+}
+
+#[derive(Debug)]
+struct Pane {
+    cells: Cells,
+    /// By lane.
+    evidence: Vec<LaneEvidence>,
+}
+
+/// The panes of a rule on the dense path.
+#[derive(Debug)]
+pub struct DensePanes {
+    plan: Arc<DensePlan>,
+    /// By pane and first window that counts them.
+    panes: BTreeMap<(PaneIndex, PaneIndex), Pane>,
+    groups: SeriesGroups,
+    snapshot: Option<Arc<SeriesSnapshot>>,
+}
+
+impl DensePanes {
+    pub(super) fn new(plan: Arc<DensePlan>) -> Self {
+        let groups = SeriesGroups::default();
+        Self { plan, panes: BTreeMap::new(), groups, snapshot: None }
+    }
+
+    /// Its plan.
+    pub fn plan(&self) -> &Arc<DensePlan> {
+        &self.plan
+    }
+
+    /// Rows may be of any series of `snapshot` from now on.
+    pub fn knows(&mut self, snapshot: &Arc<SeriesSnapshot>) {
+        if self.snapshot.as_ref().is_none_or(|known| known.len() < snapshot.len()) {
+            self.snapshot = Some(Arc::clone(snapshot));
+        }
+    }
+
+    /// For each series known whether its rows count; `None` where all do.
+    pub fn counted(&mut self) -> Option<&[bool]> {
+        if self.plan.of_series.is_empty() {
+            return None;
+        }
+        self.cover();
+        Some(self.groups.counted())
+    }
+
+    /// Adds rows to a pane.
+    pub fn add(&mut self, slice: &DenseSlice<'_>) {
+        let PaneKey { lane, pane, first_window } = slice.key;
+        let series = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
+        let pane = self.panes.entry((pane, first_window)).or_insert_with(|| Pane {
+            cells: Cells::new(&self.plan.measures),
+            evidence: Vec::new(),
+        });
+        pane.cells.cover(series);
+        pane.cells.add(slice.series, slice.values, slice.which);
+        let (first, last) = slice.offsets;
+        match pane.evidence.binary_search_by_key(&lane, |evidence| evidence.lane) {
+            Ok(found) => {
+                let evidence = &mut pane.evidence[found];
+                evidence.first = evidence.first.min(first);
+                evidence.last = evidence.last.max(last);
+            }
+            Err(place) => {
+                let watermark_before = slice.watermark_before;
+                pane.evidence.insert(place, LaneEvidence { lane, first, last, watermark_before });
+            }
+        }
+    }
+
+    fn cover(&mut self) {
+        if let Some(snapshot) = &self.snapshot {
+            let covered = self.groups.cover(&self.plan, snapshot);
+            covered.expect("the planner lets nothing through that fails on a level");
+        }
+    }
+
+    /// What `window`, made of `panes`, comes to.
+    pub(super) fn finish(
+        &mut self,
+        aggregation: &Aggregation,
+        window: PaneIndex,
+        panes: std::ops::Range<PaneIndex>,
+    ) -> Result<Closed> {
+        let plan = Arc::clone(&self.plan);
+        self.cover();
+        let keys = (panes.start, PaneIndex::MIN)..(panes.end, PaneIndex::MIN);
+        let of_window = self.panes.range(keys).filter(|((_, first), _)| *first <= window);
+        let mut totals = Cells::new(&plan.measures);
+        totals.cover(self.groups.len());
+        let mut received = vec![0_u64; self.groups.series()];
+        let mut evidence = BTreeMap::new();
+        for (_, pane) in of_window {
+            totals.merge(&pane.cells, self.groups.of_series(), &mut received);
+            for of_lane in &pane.evidence {
+                let lane = evidence.entry(of_lane.lane).or_insert(*of_lane);
+                lane.first = lane.first.min(of_lane.first);
+                lane.last = lane.last.max(of_lane.last);
+            }
+        }
+        let present = totals.present();
+        let mut sensors = vec![0_u32; self.groups.len()];
+        for (group, received) in self.groups.of_series().iter().zip(&received) {
+            if *received > 0
+                && let Some(sensors) = sensors.get_mut(*group as usize)
+            {
+                *sensors += 1;
+            }
+        }
+        let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
+        let keyed = Keyed {
+            keys: self.keys_of(&present)?,
+            values: plan.outputs.iter().map(|output| totals.output(output, &present)).collect(),
+            rows: present.len(),
+        };
+        let sensors = present.iter().map(|group| sensors[*group as usize]).collect();
+        let rows = keyed.rows(aggregation, start, end)?;
+        Ok(Closed {
+            start,
+            end,
+            rows,
+            sensors,
+            evidence: evidence.into_values().collect(),
+            late: 0,
+        })
+    }
+
+    /// The key columns of these groups, which grow.
+    fn keys_of(&self, present: &[u32]) -> Result<Vec<ArrayRef>> {
+        if present.len() == self.groups.len() {
+            return Ok(self.groups.keys().to_vec());
+        }
+        let present = UInt32Array::from(present.to_vec());
+        Ok(self
+            .groups
+            .keys()
+            .iter()
+            .map(|k| take(k, &present, None))
+            .collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The pane and first window of each pane kept.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (PaneIndex, PaneIndex)> {
+        self.panes.keys().copied()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(PaneIndex) -> bool) {
+        self.panes.retain(|(pane, _), _| keep(*pane));
+    }
+}
