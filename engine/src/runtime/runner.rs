@@ -25,7 +25,7 @@ use crate::stream::lookup::Tables;
 use crate::stream::watermark::Progress;
 use crate::stream::window::Windows;
 use crate::stream::window::session::Sessions;
-use crate::tables::reference::TableFold;
+use crate::tables::reference::{TableError, TableFold};
 use readings::Buffered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,9 @@ pub struct Runner {
     term: Term,
     progress: Progress,
     fold: TableFold,
+    /// Of `fold`, as the newest rows saw it.
     tables: Tables,
+    tables_changed: bool,
     judge: Judge,
     /// Of a rule over TUMBLE or HOP.
     windows: Option<Windows>,
@@ -116,6 +118,7 @@ impl Runner {
             progress,
             fold: TableFold::new(),
             tables: Tables::new(),
+            tables_changed: false,
             windows,
             sessions,
             plan,
@@ -159,6 +162,7 @@ impl Runner {
         match input {
             Input::Rows(rows) if rows.is_empty() => {}
             Input::Rows(rows) => {
+                self.read_tables()?;
                 self.note_reopened(rows.times()[0]);
                 match self.plan.shape {
                     Shape::Windowed(_) | Shape::Sessions(_) => {
@@ -183,12 +187,22 @@ impl Runner {
             Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
             Input::Tables { batch, .. } => {
                 self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
-                let known =
-                    |name: &String| Some((name.clone(), self.fold.get(name)?.batch.clone()));
-                self.tables = self.plan.tables.iter().filter_map(known).collect();
+                self.tables_changed = true;
             }
         }
         Ok(out)
+    }
+
+    // Many changes in a row are made into one content.
+    fn read_tables(&mut self) -> Result<(), RunnerError> {
+        if !std::mem::take(&mut self.tables_changed) {
+            return Ok(());
+        }
+        let known = self.plan.tables.iter().filter_map(|name| self.fold.get(name));
+        let content = known.map(|table| Ok((table.definition.name().to_owned(), table.content()?)));
+        let tables = content.collect::<Result<_, TableError>>();
+        self.tables = tables.map_err(|e| RunnerError::Input(e.to_string()))?;
+        Ok(())
     }
 
     /// The rule is dropped: its open alarms are closed.

@@ -1,8 +1,10 @@
 //! A reading joined with a reference table on equality.
 //!
-//! Promise: every match of a row is given, in the table's order; NULL equals nothing. The table is the
-//! version that precedes the reading in the input order. Elsewhere: how tables change is `tables`.
+//! Promise: every match of a row is given, in the table's order; NULL equals nothing. Of the table as it
+//! precedes the reading in the input order, a reading sees the version at its event time. Elsewhere: how
+//! tables change is `tables`.
 
+use super::dated::DatedRows;
 use super::pipeline::{row_column, with_rows};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, filter_record_batch, take};
@@ -15,7 +17,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Contents of the reference tables, by name.
-pub type Tables = BTreeMap<String, RecordBatch>;
+pub type Tables = BTreeMap<String, Arc<DatedRows>>;
+
+/// The event time of an input row, told by its index.
+pub type TimeOf<'t> = &'t dyn Fn(usize) -> i64;
 
 /// What happens to a reading without a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +65,19 @@ impl Lookup {
         &self.table
     }
 
-    /// Joins `batch`.
+    /// Joins `batch`, whose input rows have these event times.
     /// # Errors
     /// What an expression cannot evaluate.
-    pub fn run(&self, batch: &RecordBatch, tables: &Tables) -> Result<RecordBatch> {
-        let empty = RecordBatch::new_empty(Arc::clone(&self.table_schema));
-        let table = tables.get(&self.table).unwrap_or(&empty);
-        let (left, right) = self.pairs(batch, table)?;
+    pub fn run(
+        &self,
+        batch: &RecordBatch,
+        tables: &Tables,
+        time_of: TimeOf<'_>,
+    ) -> Result<RecordBatch> {
+        let empty = Arc::new(DatedRows::empty(Arc::clone(&self.table_schema)));
+        let dated = tables.get(&self.table).unwrap_or(&empty);
+        let table = dated.rows();
+        let (left, right) = self.pairs(batch, dated, time_of)?;
         let joined = self.joined(batch, table, &left, &right)?;
         let Some(filter) = &self.filter else { return Ok(joined) };
         let keep = filter.evaluate(&joined)?.into_array(joined.num_rows())?;
@@ -110,9 +121,10 @@ impl Lookup {
     fn pairs(
         &self,
         batch: &RecordBatch,
-        table: &RecordBatch,
+        table: &DatedRows,
+        time_of: TimeOf<'_>,
     ) -> Result<(Vec<u32>, Vec<Option<u32>>)> {
-        let table_keys = evaluate(self.on.iter().map(|(_, right)| right), table)?;
+        let table_keys = evaluate(self.on.iter().map(|(_, right)| right), table.rows())?;
         let types: Vec<_> = table_keys.iter().map(|key| plain(key.data_type())).collect();
         let converter =
             RowConverter::new(types.iter().map(|t| SortField::new(t.clone())).collect())?;
@@ -121,19 +133,21 @@ impl Lookup {
         let keys =
             keys.iter().zip(&types).map(|(k, t)| cast(k, t)).collect::<Result<Vec<_>, _>>()?;
         let rows = converter.convert_columns(&keys)?;
+        let lane = row_column(batch);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
             let null = keys.iter().any(|key| key.is_null(row));
-            match index.get(&rows.row(row).owned()) {
-                Some(matches) if !null => {
-                    left.extend(std::iter::repeat_n(number, matches.len()));
-                    right.extend(matches.iter().copied().map(Some));
-                }
-                _ if self.unmatched == Unmatched::Keep => {
-                    left.push(number);
-                    right.push(None);
-                }
-                _ => {}
+            let matches = index.get(&rows.row(row).owned()).filter(|_| !null);
+            let before = left.len();
+            if let Some(matches) = matches {
+                let time = time_of(lane.value(row) as usize);
+                let holding = matches.iter().filter(|m| table.holds(**m as usize, time));
+                right.extend(holding.map(|m| Some(*m)));
+                left.resize(right.len(), number);
+            }
+            if left.len() == before && self.unmatched == Unmatched::Keep {
+                left.push(number);
+                right.push(None);
             }
         }
         Ok((left, right))

@@ -4,7 +4,7 @@
 //! plan). Every batch carries a last column [`ROW`], the index of the input row each row came from, so
 //! that time, series and offset need not travel through the expressions.
 
-use super::lookup::{Lookup, Tables};
+use super::lookup::{Lookup, Tables, TimeOf};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
@@ -67,23 +67,36 @@ impl Pipeline {
         })
     }
 
-    /// Runs all steps over `batch`, whose last column is [`ROW`].
+    /// Runs all steps over `batch`, whose last column is [`ROW`]. Joins, which stand before a window
+    /// only, would see the newest version of a table.
     /// # Errors
     /// What an expression cannot evaluate, such as a division by zero.
     pub fn run(&self, batch: RecordBatch, tables: &Tables) -> Result<RecordBatch> {
-        self.stages.iter().try_fold(batch, |batch, stage| stage.run(batch, tables))
+        self.run_at(batch, tables, &|_| i64::MAX - 1)
+    }
+
+    /// As [`Self::run`]; the input rows have these event times.
+    /// # Errors
+    /// As there.
+    pub fn run_at(
+        &self,
+        batch: RecordBatch,
+        tables: &Tables,
+        time_of: TimeOf<'_>,
+    ) -> Result<RecordBatch> {
+        self.stages.iter().try_fold(batch, |batch, stage| stage.run(batch, tables, time_of))
     }
 }
 
 impl Stage {
-    fn run(&self, batch: RecordBatch, tables: &Tables) -> Result<RecordBatch> {
+    fn run(&self, batch: RecordBatch, tables: &Tables, time_of: TimeOf<'_>) -> Result<RecordBatch> {
         match self {
             Self::Project { expressions, schema } => project(&batch, expressions, schema),
             Self::Filter(predicate) => {
                 let keep = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
                 Ok(filter_record_batch(&batch, as_boolean_array(&keep)?)?)
             }
-            Self::Lookup(lookup) => lookup.run(&batch, tables),
+            Self::Lookup(lookup) => lookup.run(&batch, tables, time_of),
         }
     }
 }

@@ -2,28 +2,44 @@
 //!
 //! Promise: a table is a fold over internal/tables, so a rule that replays the log sees the same
 //! content at the same place, and a restart loses nothing.
-//! Elsewhere: the durable shell around the fold is `store`; what a table means to a rule is
-//! `engine::runtime`'s business.
+//! Elsewhere: which version holds when is `versions`; the durable shell around the fold is `store`;
+//! what a table means to a rule is `engine::runtime`'s business.
 
 mod change;
 mod fold;
 mod store;
+mod versions;
 
 pub use change::{TableChange, log_schema};
 pub use fold::TableFold;
 pub use store::ReferenceTables;
+pub use versions::ReferenceTable;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use std::collections::HashSet;
 use std::sync::Arc;
-use weir_ingest::model::AppendTime;
 
 /// Bytes of memory one table may take.
 pub const TABLE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes one INSERT may have; half a frame's body.
 pub const INSERT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The column that an INSERT may name beside the table's own: from which event time its rows hold.
+pub const VALID_FROM: &str = "valid_from";
+
+/// The rows of one INSERT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InsertedRows {
+    /// With the table's schema.
+    pub rows: RecordBatch,
+    /// From when each holds; NULL, or none at all: from when it is written down.
+    pub valid_from: Option<TimestampMicrosecondArray>,
+}
 
 /// What CREATE TABLE says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +97,44 @@ impl TableDefinition {
         &self.text
     }
 
+    /// Whether an INSERT may say from when its rows hold: the table has no column of that name.
+    fn takes_valid_from(&self) -> bool {
+        self.schema.index_of(VALID_FROM).is_err()
+    }
+
+    /// A column that an INSERT may name.
+    pub fn insertable(&self, name: &str) -> Option<Field> {
+        match self.schema.field_with_name(name) {
+            Ok(field) => Some(field.clone()),
+            Err(_) => (name == VALID_FROM).then(dated_field),
+        }
+    }
+
     /// The rows an INSERT adds: the n-th column of `source` goes into the n-th of `columns` (of the
     /// table when empty), cast to its type; the others are null.
     /// # Errors
     /// A column that is not there, a value that does not fit, a null where none may be.
     pub fn rows(
+        &self,
+        columns: &[String],
+        source: &RecordBatch,
+    ) -> Result<InsertedRows, TableError> {
+        let dated = columns.iter().position(|c| c == VALID_FROM && self.takes_valid_from());
+        let Some(dated) = dated.filter(|_| columns.len() == source.num_columns()) else {
+            return Ok(InsertedRows { rows: self.own_rows(columns, source)?, valid_from: None });
+        };
+        let others: Vec<usize> = (0..columns.len()).filter(|column| *column != dated).collect();
+        let named: Vec<String> = others.iter().map(|column| columns[*column].clone()).collect();
+        if named.is_empty() {
+            return Err(TableError::DateAlone(self.name.clone()));
+        }
+        let own = source.project(&others).map_err(|error| self.damaged(&error))?;
+        let rows = self.own_rows(&named, &own)?;
+        let valid_from = self.cast_to(&dated_field(), source.column(dated))?;
+        Ok(InsertedRows { rows, valid_from: valid_from.as_primitive_opt().cloned() })
+    }
+
+    fn own_rows(
         &self,
         columns: &[String],
         source: &RecordBatch,
@@ -103,9 +152,11 @@ impl TableDefinition {
             })
             .collect::<Vec<_>>();
         self.check_nulls(&arrays)?;
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
-            TableError::Damaged { table: self.name.clone(), detail: error.to_string() }
-        })
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| self.damaged(&error))
+    }
+
+    fn damaged(&self, error: &ArrowError) -> TableError {
+        TableError::Damaged { table: self.name.clone(), detail: error.to_string() }
     }
 
     fn targets(&self, columns: &[String], given: usize) -> Result<Vec<usize>, TableError> {
@@ -133,7 +184,10 @@ impl TableDefinition {
     }
 
     fn cast(&self, target: usize, column: &ArrayRef) -> Result<ArrayRef, TableError> {
-        let field = self.schema.field(target);
+        self.cast_to(self.schema.field(target), column)
+    }
+
+    fn cast_to(&self, field: &Field, column: &ArrayRef) -> Result<ArrayRef, TableError> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         cast_with_options(column, field.data_type(), &options).map_err(|error| {
             TableError::WrongValue {
@@ -156,31 +210,6 @@ impl TableDefinition {
                 Err(TableError::Null { table: self.name.clone(), column: field.name().clone() })
             }
         }
-    }
-}
-
-/// One version of a table's content.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReferenceTable {
-    /// What CREATE TABLE said.
-    pub definition: Arc<TableDefinition>,
-    /// All rows.
-    pub batch: RecordBatch,
-    /// Grows with every change of any table.
-    pub version: u64,
-    /// When the newest change was appended.
-    pub valid_from: AppendTime,
-}
-
-impl ReferenceTable {
-    /// Its columns.
-    pub fn schema(&self) -> &SchemaRef {
-        self.definition.schema()
-    }
-
-    /// See [`TableDefinition::primary_key`].
-    pub fn primary_key(&self) -> &[String] {
-        self.definition.primary_key()
     }
 }
 
@@ -209,6 +238,9 @@ pub enum TableError {
         /// What it has.
         columns: String,
     },
+    /// An INSERT of nothing but dates.
+    #[error("an INSERT into '{0}' names valid_from alone; name columns of the table beside it")]
+    DateAlone(String),
     /// More or fewer values than columns.
     #[error("{given} values for {wanted} columns of the table '{table}'")]
     WrongWidth {
@@ -262,6 +294,11 @@ pub enum TableError {
         /// What is wrong.
         detail: String,
     },
+}
+
+fn dated_field() -> Field {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Field::new(VALID_FROM, utc, true)
 }
 
 fn names(schema: &SchemaRef) -> String {

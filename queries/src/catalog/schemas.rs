@@ -16,6 +16,7 @@ use weir_engine::runtime::outputs::{errors_schema, late_schema};
 use weir_engine::tables::latest::latest_schema;
 use weir_ingest::doors::dead_letters_schema;
 use weir_ingest::log::InternalLog;
+use weir_ingest::model::EventTime;
 
 /// The catalog `weir`: the schemas `public`, `latest` and `system`.
 #[derive(Debug)]
@@ -97,7 +98,14 @@ impl SchemaProvider for PublicSchema {
             return Ok(Some(Arc::new(StreamTable::new(stream))));
         }
         match self.sources.references.get(name) {
-            Some(table) => Ok(Some(Arc::new(SnapshotTable::of(table.batch.clone())))),
+            Some(table) => {
+                let now = EventTime(self.sources.log.append_clock().floor().0);
+                let schema = Arc::clone(table.schema());
+                let table = SnapshotTable::new(schema, move || {
+                    table.at(now).map_err(|error| DataFusionError::External(Box::new(error)))
+                });
+                Ok(Some(Arc::new(table)))
+            }
             None => Ok(None),
         }
     }

@@ -9,12 +9,13 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use std::fmt::Debug;
 use std::sync::Arc;
 use weir_engine::alarms::StaleAlarms;
-use weir_engine::tables::reference::ReferenceTables;
+use weir_engine::tables::reference::{ReferenceTables, TableError};
 use weir_ingest::log::{Log, Partition, PartitionState, SegmentInfo, Stream};
+use weir_ingest::model::EventTime;
 
 /// What only the running engine knows, as batches; each call returns the present.
 /// A batch's schema must not change while the process runs.
@@ -79,7 +80,8 @@ pub(super) fn table(sources: &Sources, name: &str) -> Option<SnapshotTable> {
         "segments" => SnapshotTable::new(segments_schema(), move || segments(&log)),
         "tables" => {
             let references = Arc::clone(&sources.references);
-            SnapshotTable::new(tables_schema(), move || tables(&references))
+            let now = move || EventTime(log.append_clock().floor().0);
+            SnapshotTable::new(tables_schema(), move || tables(&references, now()))
         }
         "rules" => SnapshotTable::new(system.rules().schema(), move || Ok(system.rules())),
         "watermarks" => {
@@ -222,20 +224,24 @@ fn tables_schema() -> SchemaRef {
         ("table", DataType::Utf8, Never),
         ("rows", DataType::UInt64, Never),
         ("primary_key", DataType::Utf8, Never),
-        ("valid_from", timestamp(), Allowed),
+        ("changed_at", timestamp(), Allowed),
         ("text", DataType::Utf8, Never),
     ])
 }
 
-fn tables(references: &ReferenceTables) -> Result<RecordBatch> {
+fn tables(references: &ReferenceTables, now: EventTime) -> Result<RecordBatch> {
     let all = references.list();
+    let rows = all.iter().map(|t| Ok(t.at(now)?.num_rows() as u64));
+    let rows: Vec<u64> = rows
+        .collect::<std::result::Result<_, TableError>>()
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
     Ok(RecordBatch::try_new(
         tables_schema(),
         vec![
             text(all.iter().map(|t| t.definition.name())),
-            count(all.iter().map(|t| t.batch.num_rows() as u64)),
+            count(rows.iter().copied()),
             text(all.iter().map(|t| t.primary_key().join(", "))),
-            times(all.iter().map(|t| Some(t.valid_from.0))),
+            times(all.iter().map(|t| Some(t.changed_at.0))),
             text(all.iter().map(|t| t.definition.text())),
         ],
     )?)

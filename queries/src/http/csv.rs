@@ -90,7 +90,7 @@ fn header(table: &TableDefinition, body: &[u8]) -> Result<SchemaRef, CsvError> {
     }
     let mut fields: Vec<Field> = Vec::new();
     for name in names.fields().iter().map(|field| field.name()) {
-        let field = table.schema().field_with_name(name).map_err(|_| {
+        let field = table.insertable(name).ok_or_else(|| {
             let (table, column) = (table.name().to_owned(), name.clone());
             CsvError::Column(TableError::UnknownColumn {
                 table,
@@ -102,7 +102,8 @@ fn header(table: &TableDefinition, body: &[u8]) -> Result<SchemaRef, CsvError> {
             return Err(CsvError::Column(TableError::ColumnTwice(name.clone())));
         }
         let keyed = table.primary_key().contains(name);
-        fields.push(field.clone().with_nullable(field.is_nullable() && !keyed));
+        let nullable = field.is_nullable() && !keyed;
+        fields.push(field.with_nullable(nullable));
     }
     Ok(Arc::new(Schema::new(fields)))
 }

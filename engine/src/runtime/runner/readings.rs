@@ -118,11 +118,12 @@ impl Runner {
         out: &mut Outputs,
     ) -> Vec<RecordBatch> {
         let mut batches = Vec::new();
-        match pipeline.run(table.clone(), &self.tables) {
+        let time_of = |row: usize| rows.times()[row_of(row)];
+        match pipeline.run_at(table.clone(), &self.tables, &time_of) {
             Ok(batch) => batches.push(batch),
             Err(_) => {
                 for row in 0..table.num_rows() {
-                    match pipeline.run(table.slice(row, 1), &self.tables) {
+                    match pipeline.run_at(table.slice(row, 1), &self.tables, &time_of) {
                         Ok(batch) => batches.push(batch),
                         Err(error) => {
                             self.failed_reading(rows, row_of(row), &error.strip_backtrace(), out);

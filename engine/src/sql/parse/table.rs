@@ -91,7 +91,16 @@ fn set_key(key: &mut Vec<String>, found: Vec<String>) -> Result<(), SqlError> {
 }
 
 fn column(cursor: &mut Cursor) -> Result<(TableColumn, bool), SqlError> {
+    let at = cursor.here();
     let name = cursor.name("the name of a column")?;
+    if name == "valid_from" {
+        return Err(SqlError::new("every row of a table has a valid_from; it is not declared")
+            .with_hint(
+                "leave it out; INSERT INTO t (column, ..., valid_from) VALUES (..., TIMESTAMP \
+                 '2026-01-01T00:00:00Z') says from which event time a row holds",
+            )
+            .at(at));
+    }
     let column_type = column_type(cursor)?;
     let (mut nullable, mut key) = (true, false);
     loop {

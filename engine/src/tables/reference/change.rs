@@ -3,9 +3,10 @@
 //! Promise: a row is complete in itself: a CREATE carries the definition as an Arrow IPC schema, an
 //! INSERT its rows; one log schema serves every table.
 
-use super::{TableDefinition, TableError};
-use arrow::array::{AsArray, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use super::{InsertedRows, TableDefinition, TableError, VALID_FROM};
+use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use std::collections::HashMap;
@@ -14,8 +15,10 @@ use weir_ingest::model::AppendTime;
 
 const PRIMARY_KEY: &str = "weir.primary_key";
 const TEXT: &str = "weir.text";
+/// Says of the rows of an INSERT that their last column is their `valid_from`.
+const DATED: &str = "weir.valid_from";
 
-/// The schema of internal/tables: `time` (= valid_from), `table`, `op` and the Arrow IPC bytes.
+/// The schema of internal/tables: `time`, `table`, `op` and the Arrow IPC bytes.
 pub fn log_schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     Arc::new(Schema::new(vec![
@@ -36,7 +39,7 @@ pub enum TableChange {
         /// Into which.
         table: String,
         /// What.
-        rows: RecordBatch,
+        rows: InsertedRows,
     },
     /// DROP TABLE.
     Drop(String),
@@ -50,7 +53,8 @@ impl TableChange {
                 (definition.name(), "create", ipc(&described(definition), None))
             }
             Self::Insert { table, rows } => {
-                (table.as_str(), "insert", ipc(rows.schema_ref(), Some(rows)))
+                let rows = with_dates(rows);
+                (table.as_str(), "insert", ipc(rows.schema_ref(), Some(&rows)))
             }
             Self::Drop(table) => (table.as_str(), "drop", Vec::new()),
         };
@@ -108,11 +112,39 @@ fn decode_one(table: &str, op: &str, bytes: &[u8]) -> Result<TableChange, TableE
             let batches =
                 reader.collect::<Result<Vec<_>, _>>().map_err(|e| damaged(e.to_string()))?;
             let rows = arrow::compute::concat_batches(&schema, &batches)
+                .and_then(|rows| without_dates(&rows))
                 .map_err(|e| damaged(e.to_string()))?;
             Ok(TableChange::Insert { table: table.to_owned(), rows })
         }
         other => Err(damaged(format!("unknown change '{other}'"))),
     }
+}
+
+fn with_dates(inserted: &InsertedRows) -> RecordBatch {
+    let Some(valid_from) = &inserted.valid_from else { return inserted.rows.clone() };
+    let schema = inserted.rows.schema();
+    let mut fields = schema.fields().to_vec();
+    fields.push(Arc::new(Field::new(VALID_FROM, valid_from.data_type().clone(), true)));
+    let metadata = HashMap::from([(DATED.to_owned(), "last".to_owned())]);
+    let mut columns = inserted.rows.columns().to_vec();
+    columns.push(Arc::new(valid_from.clone()));
+    RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)
+        .expect("a date for each row")
+}
+
+fn without_dates(rows: &RecordBatch) -> Result<InsertedRows, ArrowError> {
+    if !rows.schema_ref().metadata().contains_key(DATED) {
+        return Ok(InsertedRows { rows: rows.clone(), valid_from: None });
+    }
+    let width = rows.num_columns().saturating_sub(1);
+    let dates = rows.columns().last().and_then(|last| last.as_primitive_opt());
+    let Some(dates) = dates.cloned() else {
+        return Err(ArrowError::SchemaError("the rows lack their valid_from".to_owned()));
+    };
+    let plain = rows.project(&(0..width).collect::<Vec<_>>())?;
+    let schema = plain.schema().as_ref().clone().with_metadata(HashMap::new());
+    let plain = RecordBatch::try_new(Arc::new(schema), plain.columns().to_vec())?;
+    Ok(InsertedRows { rows: plain, valid_from: Some(dates) })
 }
 
 fn described(definition: &TableDefinition) -> SchemaRef {

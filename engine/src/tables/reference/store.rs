@@ -3,7 +3,7 @@
 //! Promise: a statement that succeeded is in the log; the content is only ever what the log says.
 
 use super::{
-    INSERT_BYTES_MAX, ReferenceTable, TABLE_BYTES_MAX, TableChange, TableDefinition, TableError,
+    INSERT_BYTES_MAX, InsertedRows, ReferenceTable, TABLE_BYTES_MAX, TableChange, TableDefinition, TableError,
     TableFold,
 };
 use crate::sql::{Existing, Missing};
@@ -78,7 +78,7 @@ impl ReferenceTables {
         let table = self.get(name).ok_or_else(|| TableError::Unknown(name.to_owned()))?;
         let rows = table.definition.rows(columns, source)?;
         check_size(&table, &rows)?;
-        let count = rows.num_rows();
+        let count = rows.rows.num_rows();
         if count > 0 {
             self.append(&TableChange::Insert { table: name.to_owned(), rows })?;
         }
@@ -139,9 +139,9 @@ impl TableFold {
     }
 }
 
-fn check_size(table: &ReferenceTable, rows: &RecordBatch) -> Result<(), TableError> {
+fn check_size(table: &ReferenceTable, rows: &InsertedRows) -> Result<(), TableError> {
     let name = table.definition.name();
-    let insert = rows.get_array_memory_size();
+    let insert = rows.rows.get_array_memory_size();
     if insert > INSERT_BYTES_MAX {
         return Err(TableError::TooLarge {
             what: format!("the INSERT into '{name}'"),
@@ -150,13 +150,14 @@ fn check_size(table: &ReferenceTable, rows: &RecordBatch) -> Result<(), TableErr
             hint: "insert in several statements",
         });
     }
-    let whole = insert + table.batch.get_array_memory_size();
+    let whole = insert + table.bytes();
     if whole > TABLE_BYTES_MAX {
         return Err(TableError::TooLarge {
             what: format!("the table '{name}'"),
             bytes: whole,
             limit: TABLE_BYTES_MAX,
-            hint: "a reference table is held in memory; keep large data in a stream",
+            hint: "a reference table is held in memory with all its versions; keep large data in a \
+                   stream; DROP TABLE and CREATE TABLE begin it anew",
         });
     }
     Ok(())

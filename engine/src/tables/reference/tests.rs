@@ -1,9 +1,11 @@
 use super::{TableChange, TableDefinition, TableError, TableFold};
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use std::sync::Arc;
-use weir_ingest::model::AppendTime;
+use weir_ingest::model::{AppendTime, EventTime};
 
 fn definition(key: &[&str]) -> Arc<TableDefinition> {
     let schema = Schema::new(vec![
@@ -35,12 +37,64 @@ fn insert(definition: &TableDefinition, rooms: &[&str], ppm: &[Option<&str>]) ->
     TableChange::Insert { table: "thresholds".to_owned(), rows }
 }
 
+fn now(fold: &TableFold) -> RecordBatch {
+    fold.get("thresholds").unwrap().at(EventTime(i64::MAX - 1)).unwrap()
+}
+
+/// An INSERT of one row that holds from then; NULL: from when it is written down.
+fn dated(room: &str, ppm: &str, valid_from: Option<i64>) -> TableChange {
+    let definition = definition(&[]);
+    let plain = values(&[room], &[Some(ppm)]);
+    let dates: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![valid_from]));
+    let mut columns: Vec<(&str, ArrayRef)> =
+        vec![("a", Arc::clone(plain.column(0))), ("b", Arc::clone(plain.column(1)))];
+    columns.insert(1, ("c", dates));
+    let source = RecordBatch::try_from_iter(columns).unwrap();
+    let names = ["room", "valid_from", "ppm"].map(str::to_owned);
+    let rows = definition.rows(&names, &source).unwrap();
+    TableChange::Insert { table: "thresholds".to_owned(), rows }
+}
+
+/// The limits of one room as readings of these times see them.
+fn seen(changes: &[TableChange], times: &[i64]) -> Vec<Vec<f64>> {
+    let table = Arc::clone(fold(changes).get("thresholds").unwrap());
+    let limits = |time: &i64| {
+        let rows = table.at(EventTime(*time)).unwrap();
+        rows.column(1).as_primitive::<Float64Type>().values().to_vec()
+    };
+    times.iter().map(limits).collect()
+}
+
+#[test]
+fn a_reading_sees_the_version_with_the_largest_valid_from_up_to_its_event_time() {
+    let create = TableChange::Create(definition(&["room"]));
+    let changes =
+        [create, dated("a", "1000", None), dated("a", "900", Some(50)), dated("a", "800", Some(10))];
+    // The first was appended at 2.
+    let expected = [vec![], vec![1000.0], vec![800.0], vec![800.0], vec![900.0]];
+    assert_eq!(seen(&changes, &[1, 2, 10, 49, 50]), expected);
+}
+
+#[test]
+fn of_rows_that_hold_from_the_same_time_the_one_inserted_last_counts() {
+    let create = TableChange::Create(definition(&["room"]));
+    let changes = [create, dated("a", "1000", Some(7)), dated("a", "900", Some(7))];
+    assert_eq!(seen(&changes, &[6, 7]), [vec![], vec![900.0]]);
+}
+
+#[test]
+fn without_a_primary_key_rows_are_added_from_their_valid_from_on() {
+    let create = TableChange::Create(definition(&[]));
+    let changes = [create, dated("a", "1000", Some(20)), dated("a", "900", Some(10))];
+    assert_eq!(seen(&changes, &[9, 10, 20]), [vec![], vec![900.0], vec![900.0, 1000.0]]);
+}
+
 #[test]
 fn an_insert_adds_rows_where_there_is_no_primary_key() {
     let definition = definition(&[]);
     let first = insert(&definition, &["3J/4"], &[Some("1000")]);
     let fold = fold(&[TableChange::Create(definition), first.clone(), first]);
-    assert_eq!(fold.get("thresholds").unwrap().batch.num_rows(), 2);
+    assert_eq!(now(&fold).num_rows(), 2);
 }
 
 #[test]
@@ -50,7 +104,7 @@ fn an_insert_replaces_the_row_of_the_same_primary_key_in_its_place() {
     let second = insert(&definition, &["3J/6", "3J/4"], &[None, Some("800")]);
     let fold = fold(&[TableChange::Create(definition), first, second]);
     let table = fold.get("thresholds").unwrap();
-    let text = pretty_format_batches(std::slice::from_ref(&table.batch)).unwrap().to_string();
+    let text = pretty_format_batches(&[now(&fold)]).unwrap().to_string();
     let expected = "\
 +------+-------+
 | room | ppm   |
@@ -60,7 +114,7 @@ fn an_insert_replaces_the_row_of_the_same_primary_key_in_its_place() {
 | 3J/6 |       |
 +------+-------+";
     assert_eq!(text, expected);
-    assert_eq!((table.version, table.valid_from), (3, AppendTime(3)));
+    assert_eq!((table.version, table.changed_at), (3, AppendTime(3)));
 }
 
 #[test]
@@ -85,7 +139,7 @@ fn columns_named_in_an_insert_may_stand_in_another_order() {
     let columns = ["ppm".to_owned(), "room".to_owned()];
     let rows = definition.rows(&columns, &values(&["700"], &[Some("3J/4")])).unwrap();
     let ppm: ArrayRef = Arc::new(Float64Array::from(vec![700.0]));
-    assert_eq!(rows.column(1), &ppm);
+    assert_eq!(rows.rows.column(1), &ppm);
 }
 
 #[test]

@@ -74,3 +74,17 @@ fn the_line_is_found_in_a_long_file_too() {
     let error = rows(&limits(), body.as_bytes()).unwrap_err();
     assert_eq!(error, CsvError::Width { line: 10_000, columns: 2 });
 }
+
+#[test]
+fn the_header_may_name_from_when_the_rows_hold() {
+    let body = "room,ppm,valid_from\n4,1000,2026-03-02\n5,900,\n";
+    let rows = rows(&limits(), body.as_bytes()).unwrap();
+    let expected = "
++------+--------+----------------------+
+| room | ppm    | valid_from           |
++------+--------+----------------------+
+| 4    | 1000.0 | 2026-03-02T00:00:00Z |
+| 5    | 900.0  |                      |
++------+--------+----------------------+";
+    assert_eq!(pretty_format_batches(&[rows]).unwrap().to_string(), expected.trim());
+}
