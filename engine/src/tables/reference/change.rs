@@ -4,7 +4,9 @@
 //! INSERT its rows; one log schema serves every table.
 
 use super::{InsertedRows, TableDefinition, TableError, VALID_FROM};
-use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, AsArray, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;

@@ -45,9 +45,7 @@ impl TableFold {
     fn change(&mut self, at: AppendTime, change: TableChange) -> Result<(), TableError> {
         self.version += 1;
         let table = match change {
-            TableChange::Create(definition) => {
-                ReferenceTable::new(definition, self.version, at)
-            }
+            TableChange::Create(definition) => ReferenceTable::new(definition, self.version, at),
             TableChange::Insert { table, rows } => match self.tables.get(&table) {
                 Some(old) => old.with(rows, self.version, at),
                 None => return Err(TableError::Unknown(table)),

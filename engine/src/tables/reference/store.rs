@@ -3,8 +3,8 @@
 //! Promise: a statement that succeeded is in the log; the content is only ever what the log says.
 
 use super::{
-    INSERT_BYTES_MAX, InsertedRows, ReferenceTable, TABLE_BYTES_MAX, TableChange, TableDefinition, TableError,
-    TableFold,
+    INSERT_BYTES_MAX, InsertedRows, ReferenceTable, TABLE_BYTES_MAX, TableChange, TableDefinition,
+    TableError, TableFold,
 };
 use crate::sql::{Existing, Missing};
 use arrow::array::RecordBatch;

@@ -68,8 +68,12 @@ fn seen(changes: &[TableChange], times: &[i64]) -> Vec<Vec<f64>> {
 #[test]
 fn a_reading_sees_the_version_with_the_largest_valid_from_up_to_its_event_time() {
     let create = TableChange::Create(definition(&["room"]));
-    let changes =
-        [create, dated("a", "1000", None), dated("a", "900", Some(50)), dated("a", "800", Some(10))];
+    let changes = [
+        create,
+        dated("a", "1000", None),
+        dated("a", "900", Some(50)),
+        dated("a", "800", Some(10)),
+    ];
     // The first was appended at 2.
     let expected = [vec![], vec![1000.0], vec![800.0], vec![800.0], vec![900.0]];
     assert_eq!(seen(&changes, &[1, 2, 10, 49, 50]), expected);
