@@ -29,7 +29,7 @@ pub use lifecycle::{
 pub use members::{
     Cause, ForTimers, KeyEvent, MayClear, MemberReading, MemberRules, Members, Service, Watch,
 };
-pub use rows::{ResultRow, RuleRows, RuleRowsState};
+pub use rows::{ResultRow, RowSource, RuleRows, RuleRowsState};
 pub use rule_alarms::{
     Judging, KeyView, RuleAlarms, RuleAlarmsState, RuleIdentity, RuleSettings, Suppression,
     TooManyKeys, WindowRow,

@@ -294,8 +294,8 @@ fn reference(log: &Arc<Log>, rule: &str) -> Result<Vec<Transition>, String> {
     let planned = stored.planned(&relations(log, &references)).map_err(text)?;
     let mut versions = stored.open_all(log, &planned).map_err(text)?;
     let mut transitions = Vec::new();
-    while let Step::Taken { outputs, .. } = versions.step(None)? {
-        transitions.extend(outputs.transitions);
+    while let Step::Taken { mut outputs, .. } = versions.step(None)? {
+        transitions.extend(outputs.told());
     }
     Ok(transitions)
 }

@@ -12,6 +12,7 @@ use super::transition::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// What a checkpoint keeps.
@@ -32,11 +33,17 @@ pub struct ResultRow<'a> {
     pub place: Place<'a>,
 }
 
+/// What all rows of a rule have in common.
+#[derive(Debug)]
+pub struct RowSource {
+    identity: RuleIdentity,
+    subjects: Subjects,
+}
+
 /// The rows of one rule.
 #[derive(Debug)]
 pub struct RuleRows {
-    identity: RuleIdentity,
-    subjects: Subjects,
+    source: Arc<RowSource>,
     keys_max: usize,
     counts: BTreeMap<Vec<KeyValue>, Counts>,
     next_ordinal: u64,
@@ -45,7 +52,8 @@ pub struct RuleRows {
 impl RuleRows {
     /// No rows yet.
     pub fn new(identity: RuleIdentity, subjects: Subjects, keys_max: usize) -> Self {
-        Self { identity, subjects, keys_max, counts: BTreeMap::new(), next_ordinal: 0 }
+        let source = Arc::new(RowSource { identity, subjects });
+        Self { source, keys_max, counts: BTreeMap::new(), next_ordinal: 0 }
     }
 
     /// Goes on from a checkpoint.
@@ -72,7 +80,19 @@ impl RuleRows {
         self.next_ordinal = ordinal;
     }
 
-    /// One result row as an event.
+    /// What the rows have in common.
+    pub fn source(&self) -> &Arc<RowSource> {
+        &self.source
+    }
+
+    /// Ordinals for the rows of a closed window: the first of `rows`. A key has one row in a window, so
+    /// nothing is kept of them.
+    pub fn window(&mut self, rows: u64) -> u64 {
+        self.next_ordinal += rows;
+        self.next_ordinal - rows
+    }
+
+    /// One result row of a reading as an event.
     /// # Errors
     /// More keys than allowed; the rule must stop.
     pub fn row(
@@ -82,6 +102,37 @@ impl RuleRows {
         evidence: Evidence,
     ) -> Result<Transition, TooManyKeys> {
         let count = self.count(row.key, row.at)?;
+        let ordinal = self.window(1);
+        Ok(self.source.transition(row, ordinal, count, appended, evidence))
+    }
+
+    fn count(&mut self, key: &[KeyValue], at: EventTime) -> Result<u32, TooManyKeys> {
+        if let Some(counts) = self.counts.get_mut(key) {
+            return Ok(counts.next(at));
+        }
+        if self.counts.len() >= self.keys_max {
+            let rule = self.source.identity.name.clone();
+            return Err(TooManyKeys { rule, limit: self.keys_max });
+        }
+        Ok(self.counts.entry(key.to_vec()).or_default().next(at))
+    }
+}
+
+impl RowSource {
+    /// The rule.
+    pub fn identity(&self) -> &RuleIdentity {
+        &self.identity
+    }
+
+    /// A result row as an event; `count` is of its key's rows at its event time before it.
+    pub fn transition(
+        &self,
+        row: ResultRow<'_>,
+        ordinal: u64,
+        count: u32,
+        appended: AppendTime,
+        evidence: Evidence,
+    ) -> Transition {
         let key = Key::new(&self.identity.key_columns, row.key);
         let id = transition_id(&Identity {
             rule_uid: self.identity.uid,
@@ -92,14 +143,12 @@ impl RuleRows {
             place: row.place,
             count,
         });
-        let ordinal = self.next_ordinal;
-        self.next_ordinal += 1;
         let (window, topic): (Option<Window>, Option<String>) = match row.place {
             Place::Window(window) => (Some(window), None),
             Place::Topic(topic) => (None, Some(topic.to_owned())),
             Place::Nowhere => (None, None),
         };
-        Ok(Transition {
+        Transition {
             id,
             alarm_id: None,
             rule: self.identity.name.clone(),
@@ -123,18 +172,7 @@ impl RuleRows {
             operator: None,
             comment: None,
             receipt: evidence.receipt,
-        })
-    }
-
-    fn count(&mut self, key: &[KeyValue], at: EventTime) -> Result<u32, TooManyKeys> {
-        if let Some(counts) = self.counts.get_mut(key) {
-            return Ok(counts.next(at));
         }
-        if self.counts.len() >= self.keys_max {
-            let rule = self.identity.name.clone();
-            return Err(TooManyKeys { rule, limit: self.keys_max });
-        }
-        Ok(self.counts.entry(key.to_vec()).or_default().next(at))
     }
 }
 

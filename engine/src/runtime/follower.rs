@@ -116,13 +116,14 @@ impl Follower {
 
     fn writes(&mut self, mut outputs: Outputs) -> Result<(Counts, Vec<Write>), String> {
         let counts = Counts {
-            outputs: outputs.transitions.len() as u64,
+            outputs: outputs.outputs() as u64,
             late: outputs.late.len() as u64,
             errors: outputs.errors.len() as u64,
         };
         if outputs.is_empty() {
             return Ok((counts, Vec::new()));
         }
+        outputs.transitions = outputs.told();
         let rule = self.versions.runner().identity();
         if let Some(written) = self.written.get_mut(&rule.version) {
             written.suppress(&mut outputs)?;

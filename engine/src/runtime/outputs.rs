@@ -3,6 +3,10 @@
 //! Promise: every output carries the rule's identity and a dense ordinal of its kind, so that a replay
 //! can tell what is already written (P6).
 
+mod window_rows;
+
+pub use window_rows::WindowRows;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     UInt32Array, UInt64Array,
@@ -15,10 +19,12 @@ use crate::alarms::{RuleIdentity, Transition};
 use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId};
 
 /// What one step gave out, each list in order.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Outputs {
-    /// Alarm transitions, or rows of a rule without RAISE WHEN.
+    /// Alarm transitions, or rows of a rule per reading without RAISE WHEN.
     pub transitions: Vec<Transition>,
+    /// Rows of closed windows of a rule without RAISE WHEN.
+    pub rows: Vec<WindowRows>,
     /// Readings that came too late.
     pub late: Vec<LateReading>,
     /// Readings an expression failed on.
@@ -28,7 +34,19 @@ pub struct Outputs {
 impl Outputs {
     /// Whether nothing came out.
     pub fn is_empty(&self) -> bool {
-        self.transitions.is_empty() && self.late.is_empty() && self.errors.is_empty()
+        self.outputs() == 0 && self.late.is_empty() && self.errors.is_empty()
+    }
+
+    /// Number of transitions and rows.
+    pub fn outputs(&self) -> usize {
+        self.transitions.len() + self.rows.iter().map(WindowRows::len).sum::<usize>()
+    }
+
+    /// All transitions and rows, in the order of their ordinals.
+    pub fn told(&mut self) -> Vec<Transition> {
+        let mut told = std::mem::take(&mut self.transitions);
+        told.extend(self.rows.drain(..).flat_map(|rows| rows.transitions().collect::<Vec<_>>()));
+        told
     }
 }
 

@@ -160,7 +160,7 @@ impl Replay<'_> {
         for (number, rule) in definitions.rules.iter().enumerate() {
             let Some(own) = rule.own_input(input) else { continue };
             let outputs = step(&mut self.runners[number], &own)?;
-            self.lines.outputs(number, &rule.identity.name, &outputs);
+            self.lines.outputs(number, &rule.identity.name, outputs);
         }
         if definitions.keeps_journal {
             self.journal.push(input.clone());
@@ -204,7 +204,7 @@ fn drain(
             Step::Finished { outputs } => (outputs, true),
             Step::Waiting { .. } => return Ok(()),
         };
-        lines.outputs(0, name, &outputs);
+        lines.outputs(0, name, outputs);
         lines.settle()?;
         if ended {
             return Ok(());

@@ -48,8 +48,8 @@ impl<'o> Lines<'o> {
         self.counts.clone()
     }
 
-    pub(super) fn outputs(&mut self, number: usize, rule: &str, outputs: &Outputs) {
-        for transition in &outputs.transitions {
+    pub(super) fn outputs(&mut self, number: usize, rule: &str, mut outputs: Outputs) {
+        for transition in &outputs.told() {
             let line = match transition.kind {
                 TransitionKind::Row => {
                     self.counts.rows += 1;

@@ -61,8 +61,8 @@ impl Bench {
         for batch in text.split('|') {
             let rows: Vec<(i64, &str, Option<f64>)> = batch.split_whitespace().map(parse).collect();
             let rows = self.rows(&rows);
-            let out = self.runner.step(&Input::Rows(rows)).unwrap();
-            all.transitions.extend(out.transitions);
+            let mut out = self.runner.step(&Input::Rows(rows)).unwrap();
+            all.transitions.extend(out.told());
             all.late.extend(out.late);
             all.errors.extend(out.errors);
         }

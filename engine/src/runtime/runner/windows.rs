@@ -1,13 +1,11 @@
 //! Rules with a window: rows into panes, late ones listed, closed windows judged.
 
-use super::super::outputs::{MissedWindows, Outputs, json_row};
+use super::super::outputs::{MissedWindows, Outputs, WindowRows, json_row};
 use super::evaluate::{keys, suppressions, verdicts};
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::Suppression;
-use crate::alarms::{
-    Evidence, PartitionReceipt, Place, Receipt, ResultRow, Verdict, Window, WindowRow,
-};
-use crate::sql::plan::Shape;
+use crate::alarms::{Evidence, PartitionReceipt, Receipt, Verdict, Window, WindowRow};
+use crate::sql::plan::{Key, Shape};
 use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
@@ -212,29 +210,35 @@ impl Runner {
         if !self.term.judges(closed.end) {
             return Ok(());
         }
+        let watermark = self.progress.rule_watermark();
+        let key: Vec<usize> = match &self.plan.key {
+            Key::Columns(columns) => columns.iter().map(|(_, column)| *column).collect(),
+            Key::Topic => Vec::new(),
+        };
         for batch in self.result_rows(closed, appended, out) {
-            let keys = keys(&self.plan, &batch).unwrap_or_default();
+            if batch.num_rows() == 0 {
+                continue;
+            }
             let sensors = sensors_of(closed, &batch);
             let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
             let said = verdicts(&self.plan, &batch);
             let verdicts = self.known(said, Verdict::Unknown, closed.end, appended, out);
             let said = suppressions(&self.plan, &batch);
             let suppressions = self.known(said, Suppression::No, closed.end, appended, out);
-            let receipts =
-                Receipts { runner_streams: self.stream_names(), closed, sensors: &sensors };
-            let receipt =
-                |row: usize| receipts.of(row, self.progress.rule_watermark(), &self.progress);
+            let receipts = Receipts { runner_streams: self.stream_names(), closed };
             match &mut self.judge {
-                Judge::Rows(rows) => {
-                    for (row, key) in keys.iter().enumerate() {
-                        let place = Place::Window(window);
-                        let result = ResultRow { key, at: window.end, place };
-                        let evidence =
-                            Evidence { values: json_row(&batch, row), receipt: Some(receipt(row)) };
-                        out.transitions.push(rows.row(result, appended, evidence)?);
-                    }
-                }
+                Judge::Rows(rows) => out.rows.push(WindowRows {
+                    first_ordinal: rows.window(batch.num_rows() as u64),
+                    source: Arc::clone(rows.source()),
+                    window,
+                    key: key.clone(),
+                    receipt: receipts.of(0, watermark, &self.progress),
+                    sensors,
+                    batch,
+                    appended,
+                }),
                 Judge::Alarms(alarms) => {
+                    let keys = keys(&self.plan, &batch).unwrap_or_default();
                     let rows: Vec<WindowRow> = keys
                         .into_iter()
                         .zip(verdicts)
@@ -246,7 +250,8 @@ impl Runner {
                         })
                         .collect();
                     out.transitions.extend(alarms.window(window, &rows, appended, |row| {
-                        Evidence { values: json_row(&batch, row), receipt: Some(receipt(row)) }
+                        let receipt = receipts.of(sensors[row], watermark, &self.progress);
+                        Evidence { values: json_row(&batch, row), receipt: Some(receipt) }
                     })?);
                 }
             }
@@ -355,13 +360,12 @@ fn missed_windows(grid: Grid, missed: (PaneIndex, PaneIndex)) -> MissedWindows {
 struct Receipts<'c> {
     runner_streams: Vec<String>,
     closed: &'c Closed,
-    sensors: &'c [u32],
 }
 
 impl Receipts<'_> {
     fn of(
         &self,
-        row: usize,
+        sensors: u32,
         watermark: i64,
         progress: &crate::stream::watermark::Progress,
     ) -> Receipt {
@@ -378,7 +382,7 @@ impl Receipts<'_> {
         });
         Receipt {
             watermark: known(watermark),
-            sensors_used: u64::from(self.sensors[row]),
+            sensors_used: u64::from(sensors),
             sensors_expected: None,
             late: self.closed.late,
             partitions: partitions.collect(),
