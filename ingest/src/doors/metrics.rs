@@ -4,10 +4,14 @@
 //! other rooms too.
 
 use crate::decode::Decoded;
-use metrics::{Key, Label, Level, Metadata, Recorder};
+use crate::log::Stream;
+use crate::model::StreamUid;
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::collections::BTreeMap;
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const META: Metadata<'static> = Metadata::new("weir_ingest", Level::INFO, None);
@@ -16,10 +20,24 @@ const META: Metadata<'static> = Metadata::new("weir_ingest", Level::INFO, None);
 const LATENCY_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0, 16.0];
 
+/// Times are kept one by one until they are put into buckets: after so many requests, or when somebody
+/// asks.
+const TIMES_MAX: u32 = 8 * 1024;
+
 /// The recorder of a server.
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    requests: RwLock<HashMap<(&'static str, u16), Requests, ahash::RandomState>>,
+    rows: RwLock<HashMap<StreamUid, Counter, ahash::RandomState>>,
+    times: AtomicU32,
+}
+
+/// Requests of one door with one status.
+#[derive(Clone)]
+struct Requests {
+    total: Counter,
+    seconds: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -35,7 +53,13 @@ impl Metrics {
             PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS).expect("there are buckets");
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        Arc::new(Self { recorder: Arc::new(recorder), handle })
+        Arc::new(Self {
+            recorder: Arc::new(recorder),
+            handle,
+            requests: RwLock::default(),
+            rows: RwLock::default(),
+            times: AtomicU32::new(0),
+        })
     }
 
     /// For `metrics::set_global_recorder`, so that other rooms' counters are shown too.
@@ -60,29 +84,47 @@ impl Metrics {
         self.recorder.register_gauge(&Key::from_parts(name, labels), &META).set(value as f64);
     }
 
-    /// Records how long something took.
-    pub fn took(&self, name: &'static str, labels: Vec<Label>, time: Duration) {
-        let key = Key::from_parts(name, labels);
-        self.recorder.register_histogram(&key, &META).record(time.as_secs_f64());
-    }
-
     /// One answered request.
     pub(super) fn request(&self, door: &'static str, status: u16, time: Duration) {
+        let known = self.requests.read().get(&(door, status)).cloned();
+        let requests = known.unwrap_or_else(|| {
+            let requests = self.register_requests(door, status);
+            self.requests.write().insert((door, status), requests.clone());
+            requests
+        });
+        requests.total.increment(1);
+        requests.seconds.record(time.as_secs_f64());
+        if self.times.fetch_add(1, Ordering::Relaxed) % TIMES_MAX == TIMES_MAX - 1 {
+            self.handle.run_upkeep();
+        }
+    }
+
+    fn register_requests(&self, door: &'static str, status: u16) -> Requests {
         let labels = vec![Label::new("door", door), Label::new("status", status.to_string())];
-        self.count("weir_requests_total", labels, 1);
-        let labels = vec![Label::new("door", door)];
-        self.took("weir_request_seconds", labels, time);
+        let total = Key::from_parts("weir_requests_total", labels);
+        let seconds = Key::from_parts("weir_request_seconds", vec![Label::new("door", door)]);
+        Requests {
+            total: self.recorder.register_counter(&total, &META),
+            seconds: self.recorder.register_histogram(&seconds, &META),
+        }
+    }
+
+    /// Rows of a stream.
+    fn rows(&self, stream: &Stream, n: u64) {
+        if let Some(counter) = self.rows.read().get(&stream.uid()) {
+            return counter.increment(n);
+        }
+        let labels = vec![Label::new("stream", stream.definition().name().to_owned())];
+        let key = Key::from_parts("weir_rows_decoded_total", labels);
+        let counter = self.recorder.register_counter(&key, &META);
+        counter.increment(n);
+        self.rows.write().insert(stream.uid(), counter);
     }
 
     /// What became of a request's rows.
     pub(super) fn decoded(&self, decoded: &Decoded) {
-        let mut accepted: BTreeMap<String, u64> = BTreeMap::new();
         for rows in &decoded.rows {
-            let name = rows.stream.definition().name().to_owned();
-            *accepted.entry(name).or_default() += rows.indexes.len() as u64;
-        }
-        for (stream, n) in accepted {
-            self.count("weir_rows_decoded_total", vec![Label::new("stream", stream)], n);
+            self.rows(&rows.stream, rows.indexes.len() as u64);
         }
         let mut refused: BTreeMap<&'static str, u64> = BTreeMap::new();
         for refusal in &decoded.refused {
@@ -91,5 +133,20 @@ impl Metrics {
         for (code, n) in refused {
             self.count("weir_rows_refused_total", vec![Label::new("code", code)], n);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_put_into_buckets_before_anybody_asks_are_not_lost() {
+        let metrics = Metrics::new();
+        for _ in 0..TIMES_MAX + 3 {
+            metrics.request("readings", 200, Duration::from_millis(3));
+        }
+        let all = metrics.render();
+        assert!(all.contains("weir_request_seconds_count{door=\"readings\"} 8195"), "{all}");
     }
 }
