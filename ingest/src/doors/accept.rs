@@ -7,13 +7,16 @@
 use super::answer::{ErrorAnswer, method_not_allowed, not_found, unread};
 use crate::model::Limits;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -78,10 +81,7 @@ pub async fn serve(
     if let Ok(address) = listener.local_addr() {
         check_loopback(address)?;
     }
-    let router = router
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(same_machine));
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     let server = Server::new(router, limits);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -145,7 +145,8 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY is not to be had");
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |request| same_machine(router.clone(), request));
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut stop = self.stop.subscribe();
         connections.spawn(async move {
@@ -187,16 +188,19 @@ async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
 /// Until tokens exist every caller on this machine may do everything, so a web page that a browser
 /// on this machine shows must not be a caller: neither by its own name for this address (`Host`) nor
 /// from its own origin (`Origin`).
-async fn same_machine(request: Request, next: Next) -> Response {
+async fn same_machine(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let headers = request.headers();
     if named_locally(headers, header::HOST) && named_locally(headers, header::ORIGIN) {
-        return next.run(request).await;
+        return router.call(request).await;
     }
     let answer =
         ErrorAnswer::new(StatusCode::FORBIDDEN, "only callers on this machine are answered")
             .detail("the Host or Origin header names another one")
             .hint("use http://127.0.0.1 or http://localhost in the URL");
-    unread(request, answer).await.into_response()
+    Ok(unread(request.map(Body::new), answer).await.into_response())
 }
 
 fn named_locally(headers: &HeaderMap, name: header::HeaderName) -> bool {

@@ -13,6 +13,7 @@ use crate::model::{AppendTime, Refusal};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Refused rows an answer lists.
@@ -107,11 +108,11 @@ impl Outcome {
         if self.confirmed.is_empty() && !refused.is_empty() {
             return all_refused(refused).into_response();
         }
-        Json(Value::Object(self.counts(refused))).into_response()
+        Json(self.counts(refused)).into_response()
     }
 
-    fn counts(&self, refused: &[Refusal]) -> Map<String, Value> {
-        counts(self.accepted, self.duplicates, refused)
+    fn counts(&self, refused: &[Refusal]) -> Counts {
+        Counts::new(self.accepted, self.duplicates, refused)
     }
 
     /// Some partition did not confirm.
@@ -125,7 +126,7 @@ impl Outcome {
         let mut details: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
         details.sort();
         details.dedup();
-        let mut rest = self.counts(refused);
+        let mut rest = self.counts(refused).members();
         self.confirmed.sort_unstable();
         self.unconfirmed.sort_unstable();
         rest.insert("confirmed".to_owned(), json!(self.confirmed));
@@ -149,7 +150,7 @@ fn all_refused(refused: &[Refusal]) -> ErrorAnswer {
     };
     ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
         .hint("'refused' says why; the rows are in the table dead_letters")
-        .with(counts(0, 0, refused))
+        .with(Counts::new(0, 0, refused).members())
 }
 
 fn all_or_nothing(decoded: &Decoded) -> ErrorAnswer {
@@ -157,20 +158,45 @@ fn all_or_nothing(decoded: &Decoded) -> ErrorAnswer {
     let message = format!("{refused} of {rows} rows were refused, so nothing was taken");
     ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
         .hint("without ?validate=all the good rows are kept")
-        .with(counts(0, 0, &decoded.refused))
+        .with(Counts::new(0, 0, &decoded.refused).members())
 }
 
-fn counts(accepted: u64, duplicates: u64, refused: &[Refusal]) -> Map<String, Value> {
-    let listed = refused.iter().take(REFUSED_LISTED_MAX);
-    let listed: Vec<Value> = listed
-        .map(|r| json!({"index": r.index, "reason": r.reason.to_string(), "code": r.reason.code()}))
-        .collect();
-    let mut counts = Map::new();
-    counts.insert("accepted".to_owned(), json!(accepted));
-    counts.insert("duplicates".to_owned(), json!(duplicates));
-    counts.insert("refused".to_owned(), Value::Array(listed));
-    counts.insert("refused_total".to_owned(), json!(refused.len()));
-    counts
+/// What every answer says of a request's rows.
+#[derive(Debug, Serialize)]
+struct Counts {
+    accepted: u64,
+    duplicates: u64,
+    refused: Vec<Refused>,
+    refused_total: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    index: u32,
+    reason: String,
+    code: &'static str,
+}
+
+impl Counts {
+    fn new(accepted: u64, duplicates: u64, refused: &[Refusal]) -> Self {
+        let of = |r: &Refusal| Refused {
+            index: r.index,
+            reason: r.reason.to_string(),
+            code: r.reason.code(),
+        };
+        let listed = refused.iter().take(REFUSED_LISTED_MAX).map(of).collect();
+        Self { accepted, duplicates, refused: listed, refused_total: refused.len() }
+    }
+
+    /// As members of an error's answer.
+    fn members(self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("accepted".to_owned(), json!(self.accepted));
+        members.insert("duplicates".to_owned(), json!(self.duplicates));
+        members.insert("refused".to_owned(), json!(self.refused));
+        members.insert("refused_total".to_owned(), json!(self.refused_total));
+        members
+    }
 }
 
 #[cfg(test)]
