@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 use weir_ingest::log::{EntryBody, InternalLog, Log, LogEntry, Partition, PartitionReader, Stream};
 use weir_ingest::model::{Offset, SeriesId, StreamUid, TopicPattern, reading};
@@ -146,6 +146,9 @@ pub struct LiveHub {
     log: Arc<Log>,
     alarms: Mutex<Side>,
     readings: Mutex<Side>,
+    /// Somebody came to listen; by kind. A commit wakes nobody while nobody does.
+    alarms_listener: Notify,
+    readings_listener: Notify,
     stop: watch::Sender<bool>,
 }
 
@@ -157,6 +160,8 @@ impl LiveHub {
             log,
             alarms: Mutex::default(),
             readings: Mutex::default(),
+            alarms_listener: Notify::new(),
+            readings_listener: Notify::new(),
             stop: watch::Sender::new(false),
         });
         for kind in [LiveKind::Alarms, LiveKind::Readings] {
@@ -183,6 +188,7 @@ impl LiveHub {
         // After a stop the sender is dropped here and the stream ends at once.
         if !*self.stop.borrow() {
             side.listeners.push(listener);
+            self.came(kind).notify_one();
         }
         LiveStream { events, missed }
     }
@@ -192,6 +198,13 @@ impl LiveHub {
         self.stop.send_replace(true);
         for kind in [LiveKind::Alarms, LiveKind::Readings] {
             *self.side(kind).lock() = Side::default();
+        }
+    }
+
+    fn came(&self, kind: LiveKind) -> &Notify {
+        match kind {
+            LiveKind::Alarms => &self.alarms_listener,
+            LiveKind::Readings => &self.readings_listener,
         }
     }
 
@@ -221,13 +234,18 @@ impl LiveHub {
         let mut changes = self.log.changes();
         let mut stopped = self.stop.subscribe();
         loop {
-            while self.step(kind) == Step::More {
+            let step = self.step(kind);
+            if step == Step::More {
                 tokio::task::yield_now().await;
+                continue;
             }
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                () = self.came(kind).notified() => {}
+                changed = changes.changed(), if step == Step::Idle => {
+                    if changed.is_err() { return }
+                }
             }
         }
     }
@@ -239,7 +257,7 @@ impl LiveHub {
         side.listeners.retain(|listener| !listener.events.is_closed());
         if side.listeners.is_empty() {
             side.followed.clear();
-            return Step::Idle;
+            return Step::Unheard;
         }
         if kind == LiveKind::Readings {
             self.meet_new_streams(&mut side.followed);
@@ -292,6 +310,8 @@ impl LiveHub {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
+    /// Nobody listens: what becomes durable is nobody's concern.
+    Unheard,
     Idle,
     More,
 }
