@@ -7,10 +7,11 @@ use super::scan::Text;
 use crate::model::reading::{Hidden, stored_schema};
 use crate::model::{ColumnType, EventTime, Limits, SeriesId, StreamDefinition};
 use arrow::array::{
-    ArrayRef, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, RecordBatch,
-    StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt32Array,
+    ArrayRef, ArrowPrimitiveType, BooleanBuilder, FixedSizeBinaryBuilder, NullBufferBuilder,
+    PrimitiveArray, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt32Array,
     new_null_array,
 };
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use std::sync::Arc;
 
 /// Rows a new column has room for, and bytes of each text.
@@ -46,7 +47,7 @@ pub(super) struct Columns {
     series: Vec<u32>,
     indexes: Vec<u32>,
     fields: Vec<FieldBuilder>,
-    source_time: Option<TimestampMicrosecondBuilder>,
+    source_time: Option<Values<TimestampMicrosecondType>>,
     dedupe: Option<FixedSizeBinaryBuilder>,
     text_bytes: usize,
 }
@@ -55,11 +56,54 @@ pub(super) struct Columns {
 enum FieldBuilder {
     /// Nothing but nulls so far.
     Absent(ColumnType),
-    Double(Float64Builder),
-    Bigint(Int64Builder),
+    Double(Values<Float64Type>),
+    Bigint(Values<Int64Type>),
     Boolean(BooleanBuilder),
     Text(StringBuilder),
-    Timestamp(TimestampMicrosecondBuilder),
+    Timestamp(Values<TimestampMicrosecondType>),
+}
+
+/// Numbers and which of them are null: Arrow's builder without its detour over untyped data, which
+/// is most of the work where a column has one row.
+#[derive(Debug)]
+struct Values<T: ArrowPrimitiveType> {
+    values: Vec<T::Native>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T: ArrowPrimitiveType> Values<T> {
+    fn with_capacity(rows: usize) -> Self {
+        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+    }
+
+    #[inline]
+    fn append_value(&mut self, value: T::Native) {
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    #[inline]
+    fn append_null(&mut self) {
+        self.append_nulls(1);
+    }
+
+    fn append_nulls(&mut self, rows: usize) {
+        self.values.resize(self.values.len() + rows, T::Native::default());
+        if rows > 0 {
+            self.nulls.append_n_nulls(rows);
+        }
+    }
+
+    fn append_option(&mut self, value: Option<T::Native>) {
+        match value {
+            Some(value) => self.append_value(value),
+            None => self.append_null(),
+        }
+    }
+
+    fn finish(mut self) -> PrimitiveArray<T> {
+        PrimitiveArray::new(self.values.into(), self.nulls.finish())
+    }
 }
 
 impl Columns {
@@ -112,7 +156,7 @@ impl Columns {
 
     fn push_source_time(&mut self, time: Option<EventTime>, rows: usize) {
         let builder = self.source_time.get_or_insert_with(|| {
-            let mut builder = TimestampMicrosecondBuilder::with_capacity(rows + 1);
+            let mut builder = Values::with_capacity(rows + 1);
             builder.append_nulls(rows);
             builder
         });
@@ -136,17 +180,20 @@ impl Columns {
         let rows = self.rows();
         let hidden =
             Hidden { source_time: self.source_time.is_some(), dedupe: self.dedupe.is_some() };
-        let time = TimestampMicrosecondArray::from(self.time).with_timezone("UTC");
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(time), Arc::new(UInt32Array::from(self.series))];
-        columns.extend(self.fields.into_iter().map(|field| field.finish(rows)));
-        if let Some(mut builder) = self.source_time {
-            columns.push(Arc::new(builder.finish().with_timezone("UTC")));
+        let schema = stored_schema(stream, hidden);
+        let utc = schema.field(0).data_type();
+        let time = TimestampMicrosecondArray::from(self.time).with_data_type(utc.clone());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+        columns.push(Arc::new(time));
+        columns.push(Arc::new(UInt32Array::from(self.series)));
+        columns.extend(self.fields.into_iter().map(|field| field.finish(rows, utc)));
+        if let Some(times) = self.source_time {
+            columns.push(Arc::new(times.finish().with_data_type(utc.clone())));
         }
         if let Some(mut builder) = self.dedupe {
             columns.push(Arc::new(builder.finish()));
         }
-        let batch = RecordBatch::try_new(stored_schema(stream, hidden), columns)
+        let batch = RecordBatch::try_new(schema, columns)
             .expect("the builders are those of the stored schema");
         (batch, self.indexes)
     }
@@ -199,26 +246,24 @@ impl FieldBuilder {
         // The builders' own beginning is 1,024 rows: far too much for the many requests of one row.
         let room = (rows + 1).max(FIRST_ROWS);
         match column_type {
-            ColumnType::Double => builder!(Double, Float64Builder::with_capacity(room)),
-            ColumnType::Bigint => builder!(Bigint, Int64Builder::with_capacity(room)),
+            ColumnType::Double => builder!(Double, Values::with_capacity(room)),
+            ColumnType::Bigint => builder!(Bigint, Values::with_capacity(room)),
             ColumnType::Boolean => builder!(Boolean, BooleanBuilder::with_capacity(room)),
             ColumnType::Text => {
                 builder!(Text, StringBuilder::with_capacity(room, room * TEXT_BYTES))
             }
-            ColumnType::Timestamp => {
-                builder!(Timestamp, TimestampMicrosecondBuilder::with_capacity(room))
-            }
+            ColumnType::Timestamp => builder!(Timestamp, Values::with_capacity(room)),
         }
     }
 
-    fn finish(self, rows: usize) -> ArrayRef {
+    fn finish(self, rows: usize, utc: &DataType) -> ArrayRef {
         match self {
             Self::Absent(column_type) => new_null_array(&column_type.data_type(), rows),
-            Self::Double(mut b) => Arc::new(b.finish()),
-            Self::Bigint(mut b) => Arc::new(b.finish()),
+            Self::Double(b) => Arc::new(b.finish()),
+            Self::Bigint(b) => Arc::new(b.finish()),
             Self::Boolean(mut b) => Arc::new(b.finish()),
             Self::Text(mut b) => Arc::new(b.finish()),
-            Self::Timestamp(mut b) => Arc::new(b.finish().with_timezone("UTC")),
+            Self::Timestamp(b) => Arc::new(b.finish().with_data_type(utc.clone())),
         }
     }
 }

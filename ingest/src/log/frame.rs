@@ -4,8 +4,8 @@
 //! handed to the IPC reader only after its checksum; decoding copies nothing.
 //! Elsewhere: which frame may follow which is `recovery`'s; docs/FORMAT.md has every byte.
 
-use crate::model::reading::{DEDUPE, Hidden, SOURCE_TIME, TIME};
-use crate::model::{AppendTime, EventTime, Limits, Offset, SchemaId};
+use crate::model::reading::{DEDUPE, Hidden, SOURCE_TIME, TIME, stored_schema};
+use crate::model::{AppendTime, EventTime, Limits, Offset, SchemaId, StreamDefinition};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -241,15 +241,20 @@ impl Frame {
         Self { header, body: vec![bytes] }
     }
 
-    /// A frame of rows. `header` has offset, append time and which hidden columns the batch carries.
-    pub(super) fn with_rows(mut header: Header, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    /// A frame of rows. `header` has offset, append time and which hidden columns the batch carries;
+    /// `room` is kept from one frame to the next.
+    pub(super) fn with_rows(
+        mut header: Header,
+        batch: &RecordBatch,
+        room: &mut EncodeRoom,
+    ) -> Result<Self, ArrowError> {
         let options = write_options()?;
         let mut tracker = DictionaryTracker::new(true);
         let (dictionaries, encoded) = IpcDataGenerator::default().encode(
             batch,
             &mut tracker,
             &options,
-            &mut IpcWriteContext::default(),
+            &mut room.0,
         )?;
         assert!(dictionaries.is_empty(), "stored batches hold no dictionaries");
         let meta = encapsulated(&encoded.ipc_message);
@@ -260,6 +265,16 @@ impl Frame {
         header.body_len = len_u32(meta.len() + data.len());
         header.body_crc = crc32c::crc32c_append(crc32c::crc32c(&meta), &data);
         Ok(Self { header, body: vec![meta, data] })
+    }
+}
+
+/// Memory in which frames are built.
+#[derive(Default)]
+pub(super) struct EncodeRoom(IpcWriteContext);
+
+impl std::fmt::Debug for EncodeRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EncodeRoom").finish_non_exhaustive()
     }
 }
 
@@ -323,15 +338,23 @@ pub(super) struct FrameSchemas {
 
 impl FrameSchemas {
     pub(super) fn new(id: SchemaId, base: &SchemaRef) -> Self {
-        let with = |source_time, dedupe| extended(base, Hidden { source_time, dedupe });
-        let variants = [Arc::clone(base), with(true, false), with(false, true), with(true, true)];
-        Self { id, variants }
+        Self { id, variants: Hidden::ALL.map(|hidden| extended(base, hidden)) }
+    }
+
+    /// Those of a stream: the very ones its rows are decoded into.
+    pub(super) fn of_stream(id: SchemaId, stream: &StreamDefinition) -> Self {
+        Self { id, variants: Hidden::ALL.map(|hidden| stored_schema(stream, hidden)) }
+    }
+
+    /// What the rows of a batch carry.
+    pub(super) fn hidden(&self, batch: &RecordBatch) -> Hidden {
+        let known = self.variants.iter().position(|schema| Arc::ptr_eq(schema, batch.schema_ref()));
+        known.map_or_else(|| Hidden::of(batch), |index| Hidden::ALL[index])
     }
 
     /// The base schema with the hidden columns.
     pub(super) fn with(&self, hidden: Hidden) -> SchemaRef {
-        let index = usize::from(hidden.source_time) + 2 * usize::from(hidden.dedupe);
-        Arc::clone(&self.variants[index])
+        Arc::clone(&self.variants[hidden.index()])
     }
 
     /// Without hidden columns.
@@ -341,6 +364,9 @@ impl FrameSchemas {
 }
 
 fn extended(base: &SchemaRef, hidden: Hidden) -> SchemaRef {
+    if hidden == Hidden::default() {
+        return Arc::clone(base);
+    }
     let mut fields: Vec<Arc<Field>> = base.fields().iter().map(Arc::clone).collect();
     if hidden.source_time {
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

@@ -4,7 +4,7 @@
 
 use super::dedupe::{Admission, DedupeWindow};
 use super::entry::TickKind;
-use super::frame::{Flush, Frame, FrameKind, FrameSchemas, Header, time_span};
+use super::frame::{EncodeRoom, Flush, Frame, FrameKind, FrameSchemas, Header, time_span};
 use super::queue::{Item, Payload};
 use super::receipt::{AppendResult, Appended};
 use crate::model::reading::{DEDUPE, Hidden, SERIES, conform};
@@ -13,7 +13,6 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::UInt32Type;
 use arrow::error::ArrowError;
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// What kind of rows a partition holds.
@@ -51,6 +50,7 @@ pub(super) struct Planner<'a> {
     pub(super) kind: RowKind,
     pub(super) schemas: &'a FrameSchemas,
     pub(super) dedupe: Option<&'a mut DedupeWindow>,
+    pub(super) room: &'a mut EncodeRoom,
     pub(super) next_offset: Offset,
     /// The group's first append time.
     pub(super) first: AppendTime,
@@ -131,6 +131,9 @@ impl Planner<'_> {
         at: AppendTime,
     ) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
         let Some(window) = self.dedupe.as_deref_mut() else { return Ok((batch, Vec::new())) };
+        if self.kind == RowKind::Plain || !self.schemas.hidden(&batch).dedupe {
+            return Ok((batch, Vec::new()));
+        }
         let Some(hashes) = batch.column_by_name(DEDUPE) else { return Ok((batch, Vec::new())) };
         let hashes = hashes.as_fixed_size_binary();
         let mut duplicates = Vec::new();
@@ -158,9 +161,10 @@ impl Planner<'_> {
         let run = std::mem::take(&mut self.run);
         let (Some(at), false) = (run.at, run.batches.is_empty()) else { return Ok(()) };
         let hidden = match self.kind {
-            RowKind::Readings => {
-                run.batches.iter().fold(Hidden::default(), |h, b| h.union(Hidden::of(b)))
-            }
+            RowKind::Readings => run
+                .batches
+                .iter()
+                .fold(Hidden::default(), |hidden, batch| hidden.union(self.schemas.hidden(batch))),
             RowKind::Plain => Hidden::default(),
         };
         let schema = self.schemas.with(hidden);
@@ -179,7 +183,7 @@ impl Planner<'_> {
             header.series_needed = series_needed(&rows);
             self.group.series_needed = self.group.series_needed.max(header.series_needed);
         }
-        let frame = Frame::with_rows(header, &rows)?;
+        let frame = Frame::with_rows(header, &rows, self.room)?;
         self.next_offset = frame.header.end_offset();
         self.group.frames.push(Planned { frame, rows: Some(rows) });
         Ok(())
@@ -234,13 +238,4 @@ fn series_needed(rows: &RecordBatch) -> u32 {
         .and_then(|column| column.as_primitive_opt::<UInt32Type>())
         .and_then(arrow::compute::max)
         .map_or(0, |max| max + 1)
-}
-
-/// The schemas of a stream's frames.
-pub(super) fn reading_schemas(
-    id: crate::model::SchemaId,
-    definition: &crate::model::StreamDefinition,
-) -> Arc<FrameSchemas> {
-    let base = crate::model::reading::stored_schema(definition, Hidden::default());
-    Arc::new(FrameSchemas::new(id, &base))
 }

@@ -5,6 +5,7 @@
 use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
 use super::dedupe::DedupeWindow;
+use super::frame::EncodeRoom;
 use super::env::{Env, SeriesLedger};
 use super::errors::{CatalogError, OpenError};
 use super::internal::InternalLog;
@@ -257,7 +258,11 @@ fn partition(
     let known = Known { partition_uid, series, point, stop };
     let recovered = recover(env, &directory, known).map_err(at)?;
     let published = published(&recovered);
-    let schemas = recovered.segments.last().map(|s| Arc::clone(&s.schemas));
+    let schemas = match rows {
+        // Those of the declaration, when its first rows come.
+        Rows::Readings { .. } => None,
+        Rows::Internal => recovered.segments.last().map(|s| Arc::clone(&s.schemas)),
+    };
     let writer = Writer {
         directory,
         partition_uid,
@@ -268,10 +273,11 @@ fn partition(
         must_heal: false,
         failed: None,
         last_allocation: 0,
+        prepared: None,
         // Which series the recovered part used is not known: the seal then names all.
         used_series: vec![u64::MAX; (series as usize).div_ceil(64)],
     };
-    let core = Core { writer, dedupe: None, schemas };
+    let core = Core { writer, dedupe: None, schemas, room: EncodeRoom::default() };
     Ok(Partition::new(id, name, Arc::clone(env), rows, published, core))
 }
 

@@ -8,8 +8,8 @@ use super::dedupe::DedupeWindow;
 use super::entry::{Ends, EntryBody, PartitionState, SegmentInfo, TickKind};
 use super::env::Env;
 use super::errors::AppendError;
-use super::frame::{Frame, FrameSchemas, Header};
-use super::group::{Group, Planned, Planner, Reply, RowKind, Run, reading_schemas};
+use super::frame::{EncodeRoom, Frame, FrameSchemas, Header};
+use super::group::{Group, Planned, Planner, Reply, RowKind, Run};
 use super::index::Summary;
 use super::published::{Cursor, Published, PublishedSegment, entry};
 use super::queue::{Item, Payload, Queue};
@@ -25,7 +25,7 @@ use crate::model::reading::DEDUPE;
 use crate::model::{
     AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory, SeriesId,
 };
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Schema, UInt32Type};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ pub(super) struct Core {
     pub(super) writer: Writer,
     pub(super) dedupe: Option<DedupeWindow>,
     pub(super) schemas: Option<Arc<FrameSchemas>>,
+    pub(super) room: EncodeRoom,
 }
 
 impl Partition {
@@ -223,6 +224,7 @@ impl Partition {
             kind: self.kind(),
             schemas: &schemas,
             dedupe: core.dedupe.as_mut(),
+            room: &mut core.room,
             next_offset: core.writer.next_offset,
             first,
             draw: &|| self.env.append_clock.draw(),
@@ -271,7 +273,7 @@ impl Partition {
                 let (id, definition) = current.get();
                 match &core.schemas {
                     Some(known) if known.id == id => Arc::clone(known),
-                    _ => reading_schemas(id, &definition),
+                    _ => Arc::new(FrameSchemas::of_stream(id, &definition)),
                 }
             }
             Rows::Internal => {
@@ -518,12 +520,14 @@ fn take_frame(frame: &mut Frame) -> Frame {
 
 /// Bytes the rows of a batch take, not the buffers they may share with others.
 fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| {
+    let bytes = |column: &ArrayRef| match column.data_type().primitive_width() {
+        Some(width) => {
+            column.len() * width + column.nulls().map_or(0, |nulls| nulls.len().div_ceil(8))
+        }
+        None => {
             let data = column.to_data();
             data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum()
+        }
+    };
+    batch.columns().iter().map(bytes).sum()
 }

@@ -47,6 +47,8 @@ pub(super) struct Writer {
     /// Set when the partition has failed.
     pub(super) failed: Option<Arc<str>>,
     pub(super) last_allocation: u64,
+    /// The segment whose successor was prepared.
+    pub(super) prepared: Option<SegmentId>,
     pub(super) used_series: Vec<u64>,
 }
 
@@ -211,7 +213,9 @@ impl Writer {
     /// Keeps a spare ready once the active segment is half full. A failure shows at the roll.
     fn prepare(&mut self, env: &Env) {
         let Some(active) = &self.active else { return };
-        if active.written() > env.config.segment_bytes_max / 2 {
+        let half_full = active.written() > env.config.segment_bytes_max / 2;
+        if half_full && self.prepared != Some(active.id) {
+            self.prepared = Some(active.id);
             let allocate = next_allocation(active.allocated, env.config.segment_bytes_max);
             if let Err(error) = prepare_spare(env.disk.as_ref(), &self.directory, allocate) {
                 warn!(directory = %self.directory.display(), %error, "no spare segment");

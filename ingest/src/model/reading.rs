@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Stored column of the event time, microseconds UTC, never null.
 pub const TIME: &str = "time";
@@ -24,7 +24,25 @@ pub const SOURCE_TIME: &str = "source_time";
 pub const DEDUPE: &str = "dedupe";
 
 /// The stored schema: `time`, `series`, the fields in order, then the hidden columns a frame needs.
+/// The same one each time, so that batches of one declaration are told alike by its address.
 pub fn stored_schema(stream: &StreamDefinition, hidden: Hidden) -> SchemaRef {
+    let all = stream.stored().0.get_or_init(|| Hidden::ALL.map(|hidden| build(stream, hidden)));
+    Arc::clone(&all[hidden.index()])
+}
+
+/// The stored schemas of a declaration, made when first asked for; they follow from its columns.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StoredSchemas(OnceLock<[SchemaRef; 4]>);
+
+impl PartialEq for StoredSchemas {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for StoredSchemas {}
+
+fn build(stream: &StreamDefinition, hidden: Hidden) -> SchemaRef {
     let mut fields =
         vec![Field::new(TIME, utc_timestamp(), false), Field::new(SERIES, DataType::UInt32, false)];
     fields.extend(
@@ -49,6 +67,19 @@ pub struct Hidden {
 }
 
 impl Hidden {
+    /// All there are, by [`Self::index`].
+    pub const ALL: [Self; 4] = [
+        Self { source_time: false, dedupe: false },
+        Self { source_time: true, dedupe: false },
+        Self { source_time: false, dedupe: true },
+        Self { source_time: true, dedupe: true },
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub fn index(self) -> usize {
+        usize::from(self.source_time) + 2 * usize::from(self.dedupe)
+    }
+
     /// What `batch` carries.
     pub fn of(batch: &RecordBatch) -> Self {
         let has = |name| batch.schema_ref().column_with_name(name).is_some();

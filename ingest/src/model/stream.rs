@@ -2,6 +2,7 @@
 //!
 //! Promise: a `StreamDefinition` that exists has been checked; nothing below checks it again.
 
+use super::reading::StoredSchemas;
 use super::topic::{TopicError, TopicTemplate};
 use arrow::datatypes::{DataType, TimeUnit as ArrowTimeUnit};
 use serde::{Deserialize, Serialize};
@@ -210,6 +211,8 @@ pub struct StreamDefinition {
     columns: Vec<Column>,
     template: TopicTemplate,
     options: StreamOptions,
+    #[serde(skip)]
+    stored: StoredSchemas,
 }
 
 impl StreamDefinition {
@@ -238,7 +241,8 @@ impl StreamDefinition {
                 return Err(StreamError::DuplicateColumn(column.clone()));
             }
         }
-        Ok(Self { name: name.to_owned(), columns, template, options })
+        let stored = StoredSchemas::default();
+        Ok(Self { name: name.to_owned(), columns, template, options, stored })
     }
 
     /// The next version, with one more nullable column at the end of the fields.
@@ -282,6 +286,11 @@ impl StreamDefinition {
     /// Names of the level columns, in template order.
     pub fn levels(&self) -> &[String] {
         self.template.captures()
+    }
+
+    /// What its rows look like in the log.
+    pub(super) fn stored(&self) -> &StoredSchemas {
+        &self.stored
     }
 
     /// The options.
