@@ -250,12 +250,8 @@ impl Frame {
     ) -> Result<Self, ArrowError> {
         let options = write_options()?;
         let mut tracker = DictionaryTracker::new(true);
-        let (dictionaries, encoded) = IpcDataGenerator::default().encode(
-            batch,
-            &mut tracker,
-            &options,
-            &mut room.0,
-        )?;
+        let (dictionaries, encoded) =
+            IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut room.0)?;
         assert!(dictionaries.is_empty(), "stored batches hold no dictionaries");
         let meta = encapsulated(&encoded.ipc_message);
         let mut data = encoded.arrow_data;

@@ -5,9 +5,9 @@
 use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
 use super::dedupe::DedupeWindow;
-use super::frame::EncodeRoom;
 use super::env::{Env, SeriesLedger};
 use super::errors::{CatalogError, OpenError};
+use super::frame::EncodeRoom;
 use super::internal::InternalLog;
 use super::partition::{Core, Partition, Rows};
 use super::published::{Published, Recent};

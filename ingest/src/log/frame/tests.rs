@@ -14,7 +14,12 @@ fn batch() -> RecordBatch {
 }
 
 fn frame(batch: &RecordBatch) -> Frame {
-    Frame::with_rows(Header::bare(FrameKind::Data, Offset(7), AppendTime(9)), batch, &mut EncodeRoom::default()).unwrap()
+    Frame::with_rows(
+        Header::bare(FrameKind::Data, Offset(7), AppendTime(9)),
+        batch,
+        &mut EncodeRoom::default(),
+    )
+    .unwrap()
 }
 
 #[test]
