@@ -38,7 +38,7 @@ type KeyValues = Arc<[KeyValue]>;
 /// The alarms of one rule.
 #[derive(Debug)]
 pub struct RuleAlarms {
-    settings: RuleSettings,
+    settings: Box<RuleSettings>,
     keys: BTreeMap<KeyValues, KeyState>,
     /// Places that people took out of service.
     out_of_service: BTreeSet<String>,
@@ -54,7 +54,7 @@ impl RuleAlarms {
     /// No keys yet.
     pub fn new(settings: RuleSettings) -> Self {
         Self {
-            settings,
+            settings: Box::new(settings),
             keys: BTreeMap::new(),
             out_of_service: BTreeSet::new(),
             next_ordinal: 0,

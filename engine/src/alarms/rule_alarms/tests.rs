@@ -561,7 +561,7 @@ proptest! {
         for word in &input {
             let kept = serde_json::to_string(&restarted.state()).unwrap();
             let state: RuleAlarmsState = serde_json::from_str(&kept).unwrap();
-            restarted = RuleAlarms::restore(restarted.settings.clone(), state);
+            restarted = RuleAlarms::restore(restarted.settings().clone(), state);
             let expected = feed(&mut straight, case, word);
             prop_assert_eq!(feed(&mut restarted, case, word), expected);
         }
