@@ -9,6 +9,7 @@ pub mod feed; // the input order
 pub mod definition; // a rule as the catalog keeps it
 pub mod marks; // what last moved a partition
 pub mod versions; // a rule and what replaces it
+pub mod checkpoint; // the state of a rule, kept
 pub mod follower; // one rule over its log, step by step
 pub mod task; // a thread for each rule
 pub mod downtime; // what is said after the server was down

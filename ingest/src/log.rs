@@ -228,6 +228,16 @@ impl Log {
         &self.env.catalog
     }
 
+    /// The disk everything is on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.env.disk
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &std::path::Path {
+        &self.env.config.directory
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.env.clock

@@ -19,7 +19,7 @@ use weir_ingest::io::SimulatedDisk;
 /// Seeds of a CI run.
 const SEEDS: u64 = 1_000;
 /// Seeds of a CI run with rules.
-const RULE_SEEDS: u64 = 200;
+const RULE_SEEDS: u64 = 1_000;
 /// Seeds within which a sabotaged disk must be found out.
 const SABOTAGE_SEEDS: u64 = 100;
 
@@ -52,23 +52,35 @@ fn a_thousand_seeds_of_power_cuts_lose_nothing_that_was_confirmed() {
 
 #[test]
 fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
-    let (mut lives, mut transitions, mut replacements) = (0, 0, 0);
+    let ran: Vec<_> = std::thread::scope(|scope| {
+        let all = seeds(RULE_SEEDS);
+        let halves = all.chunks(all.len().div_ceil(2)).map(<[u64]>::to_vec);
+        let of_half = |half: Vec<u64>| half.into_iter().map(|s| (s, rules::run(s))).collect();
+        let threads: Vec<_> =
+            halves.map(|half| scope.spawn(move || -> Vec<_> { of_half(half) })).collect();
+        threads.into_iter().flat_map(|t| t.join().expect("a seed ends")).collect()
+    });
+    let (mut lives, mut transitions, mut replacements, mut checkpoints) = (0, 0, 0, 0);
     let mut violations = Vec::new();
-    for seed in seeds(RULE_SEEDS) {
-        match rules::run(seed) {
+    for (seed, ran) in ran {
+        match ran {
             Ok(followings) => {
                 lives += followings.lives;
                 transitions += followings.transitions;
                 replacements += followings.replacements;
+                checkpoints += followings.checkpoints;
             }
             Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
         }
     }
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
-    println!("{lives} lives, {replacements} replacements, {transitions} transitions");
+    println!(
+        "{lives} lives, {replacements} replacements, {checkpoints} checkpoints, {transitions} transitions"
+    );
     if std::env::var("WEIR_SEED").is_err() {
         assert!(lives > 2 * RULE_SEEDS && transitions > RULE_SEEDS, "{lives} {transitions}");
         assert!(replacements > RULE_SEEDS, "{replacements}");
+        assert!(checkpoints > RULE_SEEDS, "{checkpoints}");
     }
 }
 

@@ -10,8 +10,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_engine::alarms::{Transition, transition_rows};
+use weir_engine::runtime::checkpoint;
 use weir_engine::runtime::definition::{StoredRule, parse_rule, planned, relations};
 use weir_engine::runtime::follower::{Followed, Follower};
+use weir_engine::runtime::runner::RunnerState;
 use weir_engine::runtime::versions::Step;
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
 use weir_engine::tables::reference::ReferenceTables;
@@ -21,7 +23,7 @@ use weir_ingest::model::reading::{Hidden, stored_schema};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
-const RULES: [&str; 2] = [
+const RULES: [&str; 5] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
      AS SELECT floor, room, temperature FROM climate",
     "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
@@ -29,8 +31,19 @@ const RULES: [&str; 2] = [
      AS SELECT floor, avg(temperature) AS t \
      FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
      GROUP BY floor, window_start, window_end",
+    "CREATE RULE middle START FROM EARLIEST AS SELECT floor, window_end, median(temperature) AS t, \
+     count(DISTINCT room) AS rooms \
+     FROM HOP(climate, DESCRIPTOR(time), slide => INTERVAL '3' SECOND, size => INTERVAL '9' SECOND) \
+     GROUP BY floor, window_start, window_end",
+    "CREATE RULE stays START FROM EARLIEST AS SELECT room, window_start, window_end, \
+     count(*) AS readings, avg(temperature) AS t \
+     FROM SESSION(climate, DESCRIPTOR(time), key => DESCRIPTOR(room), gap => INTERVAL '2' SECOND) \
+     GROUP BY room, window_start, window_end",
+    "CREATE RULE lasting KEY (room) START FROM EARLIEST \
+     RAISE WHEN temperature > 22 FOR INTERVAL '3' SECOND CLEAR WHEN temperature < 21 \
+     AS SELECT room, topic, temperature FROM climate",
 ];
-/// What may replace each of them, also more than once: other verdicts, FOR, windows and keys.
+/// What may replace each of the first of them, also more than once: other verdicts, FOR, windows and keys.
 const REPLACEMENTS: [&[&str]; 2] = [
     &[
         "CREATE OR REPLACE RULE hot KEY (floor) RAISE WHEN temperature > 24 \
@@ -66,6 +79,7 @@ pub(crate) struct Followings {
     pub(crate) lives: u64,
     pub(crate) replacements: u64,
     pub(crate) transitions: u64,
+    pub(crate) checkpoints: u64,
 }
 
 struct World {
@@ -74,6 +88,7 @@ struct World {
     clock: Arc<SimulatedClock>,
     seconds: i64,
     replacements: u64,
+    checkpoints: u64,
 }
 
 /// One process: a log and the rules that follow it.
@@ -93,6 +108,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         clock: Arc::new(SimulatedClock::at(1_700_000_000_000_000)),
         seconds: 0,
         replacements: 0,
+        checkpoints: 0,
     };
     let mut followings = Followings::default();
     let mut steps = 0;
@@ -115,6 +131,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
     }
     followings.transitions = world.check()?;
     followings.replacements = world.replacements;
+    followings.checkpoints = world.checkpoints;
     Ok(followings)
 }
 
@@ -145,7 +162,7 @@ impl World {
                 }
             };
             let planned = stored.planned(&relations(&log, &references)).map_err(text)?;
-            let mut follower = Follower::new(stored.open_all(&log, &planned).map_err(text)?);
+            let mut follower = stored.follow(&log, &planned).map_err(text)?;
             follower.read_written(&log)?;
             followers.push(follower);
             all.push(stored);
@@ -155,7 +172,7 @@ impl World {
 
     /// Another version in the place of a rule.
     fn replace(&mut self, life: &mut Life) -> Result<(), String> {
-        let which = self.rng.random_range(0..RULES.len());
+        let which = self.rng.random_range(0..REPLACEMENTS.len());
         let others = REPLACEMENTS[which];
         let statement = parse_rule(others[self.rng.random_range(0..others.len())]).map_err(text)?;
         let name = statement.name.clone();
@@ -185,7 +202,7 @@ impl World {
             6 if self.rng.random_bool(0.4) => self.replace(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
-                follow(life, which)?;
+                self.follow(life, which)?;
             }
         }
         if self.disk.is_off() { Err("the power is off".to_owned()) } else { Ok(()) }
@@ -228,17 +245,23 @@ impl World {
     fn check(&mut self) -> Result<u64, String> {
         let mut life = self.open()?;
         for which in 0..life.followers.len() {
-            follow(&mut life, which)?;
+            self.follow(&mut life, which)?;
         }
         let mut transitions = 0;
-        for rule in RULES {
+        for (which, rule) in RULES.into_iter().enumerate() {
             let name = parse_rule(rule).map_err(text)?.name;
             let written = written(&life.log, &name)?;
             let ids: HashSet<&str> = written.iter().map(|t| t.id.as_str()).collect();
             if ids.len() != written.len() {
                 return Err(format!("P6: rule {name} wrote an id twice"));
             }
-            let reference = reference(&life.log, &name)?;
+            let (reference, expected) = reference(&life.log, &name)?;
+            let state = life.followers[which].snapshot(&life.log).map(|s| s.state);
+            let bytes = |state| serde_json::to_string(&state).map_err(text);
+            let (state, expected) = (bytes(state)?, bytes(expected)?);
+            if state != expected {
+                return Err(format!("S3: {name} {}", first_difference(&state, &expected)));
+            }
             if let Some(place) = (0..written.len().max(reference.len()))
                 .find(|i| written.get(*i) != reference.get(*i))
             {
@@ -253,41 +276,52 @@ impl World {
     }
 }
 
-/// Takes all inputs there are; outputs are durable before the next input.
-fn follow(life: &mut Life, which: usize) -> Result<(), String> {
-    loop {
-        match life.followers[which].follow(None)? {
-            Followed::Taken { writes, .. } | Followed::Finished { writes, .. } => {
-                for (internal, batch) in writes {
-                    let mut receipt = life.log.internal(internal).append(batch);
-                    life.log.step_committers();
-                    match receipt.try_take() {
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => return Err(error.to_string()),
-                        None => return Err("an output was not committed".to_owned()),
+impl World {
+    /// Takes all inputs there are; outputs are durable before the next input. Now and then a checkpoint
+    /// is made in between.
+    fn follow(&mut self, life: &mut Life, which: usize) -> Result<(), String> {
+        loop {
+            if self.rng.random_bool(0.2)
+                && let Some(snapshot) = life.followers[which].snapshot(&life.log)
+            {
+                checkpoint::save(&life.log, &snapshot).map_err(text)?;
+                self.checkpoints += 1;
+            }
+            match life.followers[which].follow(None)? {
+                Followed::Taken { writes, .. } | Followed::Finished { writes, .. } => {
+                    for (internal, batch) in writes {
+                        let mut receipt = life.log.internal(internal).append(batch);
+                        life.log.step_committers();
+                        match receipt.try_take() {
+                            Some(Ok(_)) => {}
+                            Some(Err(error)) => return Err(error.to_string()),
+                            None => return Err("an output was not committed".to_owned()),
+                        }
                     }
                 }
+                Followed::Waiting { .. } => return Ok(()),
             }
-            Followed::Waiting { .. } => return Ok(()),
         }
     }
 }
 
 fn written(log: &Log, rule: &str) -> Result<Vec<Transition>, String> {
-    let partition = log.internal(InternalLog::Alarms);
-    let mut reader = partition.reader(partition.ends().log_start);
     let mut written = Vec::new();
-    while let Some(entry) = reader.next().map_err(text)? {
-        if let EntryBody::Rows(batch) = &entry.body {
-            let all = transition_rows::decode(batch).map_err(text)?;
-            written.extend(all.into_iter().filter(|t| t.rule == rule));
+    for which in [InternalLog::Alarms, InternalLog::Rows] {
+        let partition = log.internal(which);
+        let mut reader = partition.reader(partition.ends().log_start);
+        while let Some(entry) = reader.next().map_err(text)? {
+            if let EntryBody::Rows(batch) = &entry.body {
+                let all = transition_rows::decode(batch).map_err(text)?;
+                written.extend(all.into_iter().filter(|t| t.rule == rule));
+            }
         }
     }
     Ok(written)
 }
 
 /// What a run that was never cut gives over the final log.
-fn reference(log: &Arc<Log>, rule: &str) -> Result<Vec<Transition>, String> {
+fn reference(log: &Arc<Log>, rule: &str) -> Result<(Vec<Transition>, Option<RunnerState>), String> {
     let references = ReferenceTables::open(Arc::clone(log)).map_err(text)?;
     let value = log.catalog().get("rules", rule).map_err(text)?.ok_or("the rule is gone")?;
     let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
@@ -297,7 +331,7 @@ fn reference(log: &Arc<Log>, rule: &str) -> Result<Vec<Transition>, String> {
     while let Step::Taken { mut outputs, .. } = versions.step(None)? {
         transitions.extend(outputs.told());
     }
-    Ok(transitions)
+    Ok((transitions, versions.state().map(|(state, ..)| state)))
 }
 
 fn declared() -> weir_ingest::model::StreamDefinition {
@@ -309,4 +343,14 @@ fn declared() -> weir_ingest::model::StreamDefinition {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+/// Where two texts begin to differ, and what stands there.
+fn first_difference(is: &str, expected: &str) -> String {
+    let same = is.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
+    let around = |text: &str| {
+        let (from, to) = (same.saturating_sub(120), (same + 200).min(text.len()));
+        text.get(from..to).unwrap_or(text).to_owned()
+    };
+    format!("is ...{}..., the reference is ...{}...", around(is), around(expected))
 }

@@ -8,6 +8,7 @@ use crate::system::Stale;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
+use weir_engine::runtime::checkpoint;
 use weir_engine::runtime::definition::{RULES, StoredRule, relations};
 use weir_engine::runtime::downtime::note_downtime;
 use weir_engine::runtime::follower::{Followed, Follower, Write};
@@ -53,6 +54,7 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) stored: StoredRule,
     pub(crate) follower: Option<Follower>,
+    settled: u32,
 }
 
 /// A runtime for questions, which are asynchronous.
@@ -164,6 +166,14 @@ impl World {
             if let Err(reason) = follow(&log, follower, None) {
                 rule.follower = None;
                 failed.push((rule.name.clone(), reason));
+                continue;
+            }
+            // Now and then: a restart finds one that is old, and one that is new.
+            rule.settled += 1;
+            if rule.settled % 3 == 0
+                && let Some(snapshot) = follower.snapshot(&log)
+            {
+                checkpoint::save(&log, &snapshot).map_err(text)?;
             }
         }
         self.scribe.collect(&log, now)?;
@@ -237,9 +247,9 @@ impl Rule {
         stored: StoredRule,
     ) -> Result<Self, String> {
         let planned = stored.planned(&relations(log, references)).map_err(text)?;
-        let mut follower = Follower::new(stored.open_all(log, &planned).map_err(text)?);
+        let mut follower = stored.follow(log, &planned).map_err(text)?;
         follower.read_written(log)?;
-        Ok(Self { name, stored, follower: Some(follower) })
+        Ok(Self { name, stored, follower: Some(follower), settled: 0 })
     }
 }
 

@@ -57,11 +57,9 @@ impl RuleRows {
     }
 
     /// Goes on from a checkpoint.
-    #[must_use]
-    pub fn restore(mut self, state: RuleRowsState) -> Self {
+    pub fn restore(&mut self, state: RuleRowsState) {
         self.counts = state.counts.into_iter().collect();
         self.next_ordinal = state.next_ordinal;
-        self
     }
 
     /// For a checkpoint.
@@ -196,7 +194,8 @@ mod tests {
         let evidence = || Evidence { values: "{}".to_owned(), receipt: None };
         let mut rows = new();
         let first = rows.row(row, AppendTime(9), evidence()).unwrap();
-        let mut restored = new().restore(rows.state());
+        let mut restored = new();
+        restored.restore(rows.state());
         let second = rows.row(row, AppendTime(9), evidence()).unwrap();
         assert_ne!(first.id, second.id);
         assert_eq!((first.ordinal, second.ordinal), (0, 1));

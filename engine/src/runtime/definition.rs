@@ -3,7 +3,9 @@
 //! Promise: the start is a place in the input order, durable with the rule; after a restart the rule is
 //! rebuilt from exactly there.
 
-use super::feed::{Feed, FeedStart};
+use super::checkpoint::{self, Snapshot};
+use super::feed::{Feed, FeedEnds, FeedStart};
+use super::follower::Follower;
 use super::runner::{Runner, key_columns};
 use super::versions::{Version, Versions};
 use crate::alarms::RuleIdentity;
@@ -160,6 +162,42 @@ impl StoredRule {
         Ok(versions)
     }
 
+    /// The rule as a checkpoint left it, with all that replaces that version; `planned` as
+    /// [`Self::planned`] gives it.
+    /// # Errors
+    /// A stream is gone, or the checkpoint is of another plan.
+    pub fn open_from(
+        &self,
+        log: &Log,
+        planned: &[Planned],
+        snapshot: &Snapshot,
+    ) -> Result<Versions, SqlError> {
+        let versions = self.versions().into_iter().zip(planned);
+        let mut versions = versions.skip_while(|(v, _)| v.version < snapshot.version);
+        let Some((first, plan)) = versions.next() else {
+            return Err(SqlError::new("the version of the checkpoint is gone"));
+        };
+        let mut opened = Versions::new(first.resume(log, plan, snapshot)?);
+        for (version, planned) in versions {
+            opened.replace_by(version.open(log, planned)?);
+        }
+        Ok(opened)
+    }
+
+    /// The rule over its log: from its newest checkpoint, or from its start.
+    /// # Errors
+    /// A stream is gone, or the checkpoint is of another plan.
+    pub fn follow(&self, log: &Log, planned: &[Planned]) -> Result<Follower, SqlError> {
+        let found = checkpoint::load(log, self, planned);
+        match found.map_err(|error| SqlError::new(error.to_string()))? {
+            Some(snapshot) => {
+                let versions = self.open_from(log, planned, &snapshot)?;
+                Ok(Follower::resuming(versions, snapshot))
+            }
+            None => Ok(Follower::new(self.open_all(log, planned)?)),
+        }
+    }
+
     /// Its identity.
     pub fn identity(&self, planned: &Planned) -> RuleIdentity {
         RuleIdentity {
@@ -175,21 +213,50 @@ impl StoredRule {
     /// # Errors
     /// A stream is gone.
     pub fn open(&self, log: &Log, planned: &Planned) -> Result<Version, SqlError> {
-        let mut streams = Vec::new();
-        for definition in &planned.plan.streams {
-            let name = definition.name();
-            let (Some(stream), Some(offsets)) = (log.streams().get(name), self.offsets.get(name))
-            else {
-                return Err(SqlError::new(format!("the stream '{name}' is gone")));
-            };
-            let (definition, offsets) = (Arc::clone(definition), offsets.clone());
-            streams.push(FeedStart { stream, definition, offsets });
-        }
-        let identity = self.identity(planned);
-        let plan = Arc::clone(&planned.plan);
-        let runner = Runner::new(&planned.statement, plan, identity, self.starts_after);
-        Ok(Version { runner, feed: Feed::new(log, streams, self.commands) })
+        let ends = FeedEnds { streams: self.offsets.clone(), commands: self.commands };
+        let feed = feed(log, planned, &ends)?;
+        Ok(Version { runner: self.runner(planned), feed })
     }
+
+    fn runner(&self, planned: &Planned) -> Runner {
+        let identity = self.identity(planned);
+        Runner::new(&planned.statement, Arc::clone(&planned.plan), identity, self.starts_after)
+    }
+
+    fn resume(&self, log: &Log, planned: &Planned, from: &Snapshot) -> Result<Version, SqlError> {
+        let streams = planned.plan.streams.iter().filter_map(|s| log.streams().get(s.name()));
+        let series: Vec<_> = streams.map(|stream| stream.series().snapshot()).collect();
+        let mut runner = self.runner(planned);
+        let again = runner.resume(from.state.clone(), from.taken, &series);
+        let again = again.map_err(|why| {
+            SqlError::new(format!("the checkpoint of the rule does not fit it: {why}"))
+        })?;
+        let mut ends = from.ends.clone();
+        for first in again {
+            let (stream, partition) = runner.progress().partition_of(first.lane);
+            let name = planned.plan.streams[stream].name();
+            let lanes = ends.streams.get_mut(name);
+            if let Some(next) = lanes.and_then(|lanes| lanes.get_mut(partition.0 as usize)) {
+                *next = first.first.min(*next);
+            }
+        }
+        Ok(Version { runner, feed: feed(log, planned, &ends)? })
+    }
+}
+
+/// The inputs of a rule from there on.
+fn feed(log: &Log, planned: &Planned, from: &FeedEnds) -> Result<Feed, SqlError> {
+    let mut streams = Vec::new();
+    for definition in &planned.plan.streams {
+        let name = definition.name();
+        let (Some(stream), Some(offsets)) = (log.streams().get(name), from.streams.get(name))
+        else {
+            return Err(SqlError::new(format!("the stream '{name}' is gone")));
+        };
+        let (definition, offsets) = (Arc::clone(definition), offsets.clone());
+        streams.push(FeedStart { stream, definition, offsets });
+    }
+    Ok(Feed::new(log, streams, from.commands))
 }
 
 /// Where a partition must be read from so that nothing of an open window is missed.

@@ -5,6 +5,8 @@
 //! property of the log and not of this process (P6). It costs at most one group commit of waiting.
 
 use crate::stream::input::{Flush, Input, Lane, Offsets, Rows};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::log::{
     EntryBody, InternalLog, Log, LogEntry, Partition, PartitionReader, ReadError, Stream, TickKind,
@@ -40,6 +42,15 @@ pub enum Next {
     Input(Input),
     /// Nothing may be given out before something becomes durable.
     Wait,
+}
+
+/// Where the inputs of a rule go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedEnds {
+    /// Next offset of each partition, by stream.
+    pub streams: BTreeMap<String, Vec<Offset>>,
+    /// Next offset of internal/commands. Table changes are always read from the start.
+    pub commands: Offset,
 }
 
 /// Where a rule begins in one stream.
@@ -120,6 +131,23 @@ impl Feed {
             })
             .min()
             .unwrap_or(AppendTime(i64::MAX))
+    }
+
+    /// Where each input goes on.
+    pub fn ends(&self) -> FeedEnds {
+        let mut ends = FeedEnds::default();
+        for lane in &self.lanes {
+            let next = lane.head.as_ref().map_or(lane.reader.position(), |head| head.base_offset);
+            match &lane.source {
+                Source::Stream { stream, .. } => {
+                    let name = stream.definition().name().to_owned();
+                    ends.streams.entry(name).or_default().push(next);
+                }
+                Source::Commands => ends.commands = next,
+                Source::Tables => {}
+            }
+        }
+        ends
     }
 
     /// Rows of the streams that are durable and not yet taken.

@@ -4,15 +4,18 @@
 //! and a difference stops the rule (P6). No thread, no waiting: a task pumps it in production, a seeded
 //! loop in simulation.
 
+use super::checkpoint::{self, Snapshot};
 use super::marks::Marks;
 use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
 use super::runner::Runner;
 use super::versions::{Step, Version, Versions};
 use crate::alarms::{Transition, TransitionKind, transition_rows};
+use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use weir_ingest::log::{EntryBody, InternalLog, Log};
-use weir_ingest::model::AppendTime;
+use weir_ingest::model::{AppendTime, EventTime, Offset};
 
 /// Rows for an internal log.
 pub type Write = (InternalLog, RecordBatch);
@@ -23,10 +26,18 @@ pub struct Follower {
     versions: Versions,
     /// By version.
     written: BTreeMap<u32, Written>,
+    /// Where outputs were still to be written when its checkpoint was made, by the name of their log.
+    written_from: BTreeMap<String, Offset>,
+    /// All outputs, those before a checkpoint included.
+    totals: Counts,
 }
 
+/// The internal logs that hold outputs of rules.
+pub const OUTPUTS: [InternalLog; 4] =
+    [InternalLog::Alarms, InternalLog::Rows, InternalLog::Late, InternalLog::RuleErrors];
+
 /// How many outputs a step had, those written before included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Transitions and rows.
     pub outputs: u64,
@@ -43,6 +54,8 @@ pub enum Followed {
     Taken {
         /// Its append time.
         appended: AppendTime,
+        /// About its length.
+        bytes: u64,
         /// What came out.
         counts: Counts,
         /// What of it is not written yet.
@@ -65,14 +78,49 @@ pub enum Followed {
 impl Follower {
     /// A rule at its start.
     pub fn new(versions: Versions) -> Self {
-        Self { versions, written: BTreeMap::new() }
+        Self {
+            versions,
+            written: BTreeMap::new(),
+            written_from: BTreeMap::new(),
+            totals: Counts::default(),
+        }
+    }
+
+    /// A rule that goes on from a checkpoint; `versions` begin with the one that it is of.
+    pub fn resuming(versions: Versions, snapshot: Snapshot) -> Self {
+        let Snapshot { outputs: written_from, totals, .. } = snapshot;
+        Self { written_from, totals, ..Self::new(versions) }
+    }
+
+    /// What a checkpoint keeps, once all that was to be written is durable; `None` while one version
+    /// follows another, or before the first input.
+    pub fn snapshot(&self, log: &Log) -> Option<Snapshot> {
+        let (state, ends, taken) = self.versions.state()?;
+        let runner = self.runner();
+        let watermark = runner.progress().rule_watermark();
+        Some(Snapshot {
+            uid: runner.identity().uid,
+            version: runner.identity().version,
+            fingerprint: runner.plan().fingerprint.clone(),
+            taken,
+            ends,
+            outputs: checkpoint::output_ends(log),
+            watermark: (watermark > NEVER).then_some(EventTime(watermark)),
+            totals: self.totals,
+            state,
+        })
+    }
+
+    /// All outputs so far.
+    pub fn totals(&self) -> Counts {
+        self.totals
     }
 
     /// Learns what the internal logs hold of this rule; once, before the first step.
     /// # Errors
     /// An internal log cannot be read.
     pub fn read_written(&mut self, log: &Log) -> Result<(), String> {
-        self.written = read_written(log, self.runner().identity().uid)?;
+        self.written = read_written(log, self.runner().identity().uid, &self.written_from)?;
         Ok(())
     }
 
@@ -102,9 +150,9 @@ impl Follower {
     /// from the one that was written before.
     pub fn follow(&mut self, finish_at: Option<AppendTime>) -> Result<Followed, String> {
         Ok(match self.versions.step(finish_at)? {
-            Step::Taken { appended, outputs } => {
+            Step::Taken { appended, bytes, outputs } => {
                 let (counts, writes) = self.writes(outputs)?;
-                Followed::Taken { appended, counts, writes }
+                Followed::Taken { appended, bytes, counts, writes }
             }
             Step::Waiting { safe } => Followed::Waiting { safe },
             Step::Finished { outputs } => {
@@ -120,6 +168,9 @@ impl Follower {
             late: outputs.late.len() as u64,
             errors: outputs.errors.len() as u64,
         };
+        self.totals.outputs += counts.outputs;
+        self.totals.late += counts.late;
+        self.totals.errors += counts.errors;
         if outputs.is_empty() {
             return Ok((counts, Vec::new()));
         }
@@ -156,10 +207,14 @@ struct Written {
 }
 
 /// What the internal logs already hold of a rule, by version.
-fn read_written(log: &Log, uid: u64) -> Result<BTreeMap<u32, Written>, String> {
+fn read_written(
+    log: &Log,
+    uid: u64,
+    from: &BTreeMap<String, Offset>,
+) -> Result<BTreeMap<u32, Written>, String> {
     let mut all: BTreeMap<u32, Written> = BTreeMap::new();
     for which in [InternalLog::Alarms, InternalLog::Rows] {
-        each_batch(log, which, |batch| {
+        each_batch(log, which, from, |batch| {
             let transitions = transition_rows::decode(batch).map_err(|e| e.to_string())?;
             for transition in transitions.into_iter().filter(|t| t.rule_uid == uid) {
                 let written = all.entry(transition.rule_version).or_default();
@@ -172,7 +227,7 @@ fn read_written(log: &Log, uid: u64) -> Result<BTreeMap<u32, Written>, String> {
         (InternalLog::Late, (|written| &mut written.late) as fn(&mut Written) -> &mut u64),
         (InternalLog::RuleErrors, |written| &mut written.errors),
     ] {
-        each_batch(log, which, |batch| {
+        each_batch(log, which, from, |batch| {
             for (version, ordinals) in ordinals_written(uid, batch) {
                 let known = of(all.entry(version).or_default());
                 *known = ordinals.max(*known);
@@ -211,10 +266,13 @@ impl Written {
 fn each_batch(
     log: &Log,
     which: InternalLog,
+    from: &BTreeMap<String, Offset>,
     mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
 ) -> Result<(), String> {
     let partition = log.internal(which);
-    let mut reader = partition.reader(partition.ends().log_start);
+    let start = partition.ends().log_start;
+    let mut reader =
+        partition.reader(from.get(which.name()).map_or(start, |from| *from.max(&start)));
     while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
         if let EntryBody::Rows(batch) = &entry.body {
             take(batch)?;

@@ -8,10 +8,11 @@ mod operators; // ACKNOWLEDGE, SHELVE and the others
 mod replace; // CREATE OR REPLACE
 mod watermark; // EXPLAIN WATERMARK
 
+use super::checkpoint;
 use super::definition::{Planned, RULES, StoredRule, planned, relations};
 use super::downtime::note_downtime;
 use super::follower::Follower;
-use super::task::{Progressed, RuleState, RuleTask};
+use super::task::{CheckpointPolicy, Progressed, RuleState, RuleTask};
 use super::versions::Versions;
 use crate::alarms::StaleAlarms;
 use crate::sql::{Existing, Missing, RuleStatement, SqlError, StartFrom};
@@ -34,6 +35,7 @@ pub struct Rules {
     running: Mutex<BTreeMap<String, Arc<Rule>>>,
     /// One change of a rule at a time.
     changing: Mutex<()>,
+    policy: CheckpointPolicy,
     book: Mutex<Book>,
 }
 
@@ -71,6 +73,17 @@ impl Rules {
     /// # Errors
     /// The catalog cannot be read. A rule that cannot start is listed as failed.
     pub fn open(log: Arc<Log>, references: Arc<ReferenceTables>) -> Result<Arc<Self>, SqlError> {
+        Self::open_with(log, references, CheckpointPolicy::default())
+    }
+
+    /// As [`Self::open`], with checkpoints as often as that.
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        log: Arc<Log>,
+        references: Arc<ReferenceTables>,
+        policy: CheckpointPolicy,
+    ) -> Result<Arc<Self>, SqlError> {
         let stored = log.catalog().list(RULES).map_err(refused)?;
         let rules = Arc::new(Self {
             book: Mutex::new(Book::new(&log)),
@@ -78,6 +91,7 @@ impl Rules {
             references,
             running: Mutex::default(),
             changing: Mutex::default(),
+            policy,
         });
         for (name, value) in stored {
             let stored: StoredRule = serde_json::from_slice(&value).map_err(refused)?;
@@ -94,17 +108,17 @@ impl Rules {
 
     fn restart(&self, stored: StoredRule) -> Rule {
         let planned = stored.planned(&relations(&self.log, &self.references));
-        let opened = planned.and_then(|p| Ok((stored.open_all(&self.log, &p)?, p)));
+        let opened = planned.and_then(|p| Ok((stored.follow(&self.log, &p)?, p)));
         let (running, versions) = match opened {
-            Ok((opened, planned)) => (self.start(&stored, opened), planned),
+            Ok((follower, planned)) => (self.start(&stored, follower), planned),
             Err(error) => (Err(error), Vec::new()),
         };
         Rule { stored, versions, running: running.map_err(|e| e.message) }
     }
 
-    fn start(&self, stored: &StoredRule, versions: Versions) -> Result<Arc<RuleTask>, SqlError> {
-        let follower = Follower::new(versions);
-        let task = RuleTask::start(Arc::clone(&self.log), follower, stored.dropped_at);
+    fn start(&self, stored: &StoredRule, follower: Follower) -> Result<Arc<RuleTask>, SqlError> {
+        let log = Arc::clone(&self.log);
+        let task = RuleTask::start(log, follower, stored.dropped_at, self.policy);
         task.map(Arc::new).map_err(refused)
     }
 
@@ -121,11 +135,14 @@ impl Rules {
             if let (Ok(task), Some(at)) = (&rule.running, rule.stored.dropped_at) {
                 task.finish(at);
             }
-            self.forget(&name);
+            self.forget(&name, rule.stored.uid);
         }
     }
 
-    fn forget(&self, name: &str) {
+    fn forget(&self, name: &str, uid: u64) {
+        if let Err(error) = checkpoint::forget(&self.log, uid) {
+            tracing::error!(rule = %name, %error, "checkpoints of a dropped rule stay");
+        }
         if let Err(error) = self.log.catalog().remove(RULES, name) {
             tracing::error!(rule = %name, %error, "a dropped rule stays in the catalog");
         }
@@ -155,7 +172,7 @@ impl Rules {
         let stored = StoredRule::starting(&self.log, &planned, uid, StartFrom::Now);
         let versions = Versions::new(stored.open(&self.log, &planned)?);
         self.store(&name, &stored)?;
-        let task = self.start(&stored, versions)?;
+        let task = self.start(&stored, Follower::new(versions))?;
         let how = describe(&planned);
         let rule = Rule { stored, versions: vec![planned], running: Ok(task) };
         self.running.lock().insert(name.clone(), Arc::new(rule));
@@ -187,7 +204,7 @@ impl Rules {
             task.finish(at);
         }
         drop(held);
-        self.forget(name);
+        self.forget(name, rule.stored.uid);
         Ok(format!("rule '{name}' is gone; its open alarms are closed"))
     }
 

@@ -8,9 +8,11 @@ mod dense;
 mod evaluate;
 mod readings;
 mod sessions;
+mod state;
 mod succession;
 mod windows;
 
+pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
 
 use super::outputs::{LateReading, MissedWindows, Outputs, ReadingPlace, RuleError};
@@ -26,6 +28,7 @@ use crate::stream::watermark::Progress;
 use crate::stream::window::Windows;
 use crate::stream::window::session::Sessions;
 use crate::tables::reference::{TableError, TableFold};
+use arrow::array::RecordBatch;
 use readings::Buffered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +66,8 @@ pub struct Runner {
     silence_us: i64,
     /// The doors were shut from then until then; silence counts anew from the next event time.
     shut: Option<(i64, i64)>,
+    /// It is on its way back to a checkpoint.
+    resuming: Option<state::Resuming>,
 }
 
 /// What becomes of a result row.
@@ -128,6 +133,7 @@ impl Runner {
             error_ordinal: 0,
             silence_us: statement.no_data.as_ref().map_or(0, |no_data| micros(no_data.after)),
             shut: None,
+            resuming: None,
         }
     }
 
@@ -186,11 +192,16 @@ impl Runner {
             }
             Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
             Input::Tables { batch, .. } => {
-                self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
-                self.tables_changed = true;
+                self.take_tables(batch)?;
             }
         }
         Ok(out)
+    }
+
+    fn take_tables(&mut self, batch: &RecordBatch) -> Result<(), RunnerError> {
+        self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
+        self.tables_changed = true;
+        Ok(())
     }
 
     // Many changes in a row are made into one content.
@@ -275,7 +286,7 @@ impl Runner {
 
     fn commands(
         &mut self,
-        batch: &arrow::array::RecordBatch,
+        batch: &RecordBatch,
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {

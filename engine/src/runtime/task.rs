@@ -3,6 +3,10 @@
 //! Promise: outputs are durable before the next input is taken. Elsewhere: what is taken and what is
 //! written is the follower's; this only waits, for commits and for wishes.
 
+mod keeper;
+
+pub use keeper::CheckpointPolicy;
+
 use super::follower::{Counts, Followed, Follower, Write};
 use super::marks::Mark;
 use super::versions::Version;
@@ -10,6 +14,7 @@ use crate::alarms::{RuleAlarms, StaleAlarms};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use futures::FutureExt;
+use keeper::Keeper;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,14 +160,23 @@ impl RuleTask {
         log: Arc<Log>,
         follower: Follower,
         dropped_at: Option<AppendTime>,
+        policy: CheckpointPolicy,
     ) -> std::io::Result<Self> {
         let wish = dropped_at.map_or(Wish::Run, Wish::FinishAt);
         let (wish, wished) = watch::channel(wish);
-        let progressed = Arc::new(Mutex::new(Progressed::at_start(RuleState::Starting)));
+        let totals = follower.totals();
+        let progressed = Arc::new(Mutex::new(Progressed {
+            outputs: totals.outputs,
+            late: totals.late,
+            errors: totals.errors,
+            ..Progressed::at_start(RuleState::Starting)
+        }));
         let shared = Arc::new(Shared::default());
         let name = format!("rule-{}", follower.runner().identity().name);
         let worker = Worker {
+            shown: 0,
             changes: log.changes(),
+            keeper: Keeper::new(policy, Arc::clone(&log)),
             log,
             follower,
             wished,
@@ -220,9 +234,21 @@ impl RuleTask {
     }
 }
 
+/// Inputs after which a rule that is behind shows how far it has come.
+const SHOW_EVERY: u32 = 64;
+
+/// How a task ends that does not fail.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Dropped,
+}
+
 struct Worker {
+    shown: u32,
     log: Arc<Log>,
     follower: Follower,
+    keeper: Keeper,
     wished: watch::Receiver<Wish>,
     shared: Arc<Shared>,
     changes: watch::Receiver<u64>,
@@ -232,9 +258,12 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let ended = self.follow();
+        if ended == Ok(End::Stopped) {
+            self.keeper.end(&self.follower);
+        }
         let mut progressed = self.progressed.lock();
         match ended {
-            Ok(()) => progressed.state = RuleState::Stopped,
+            Ok(_) => progressed.state = RuleState::Stopped,
             Err(reason) => {
                 let rule = &self.follower.runner().identity().name;
                 tracing::error!(%rule, %reason, "rule failed");
@@ -243,7 +272,7 @@ impl Worker {
         }
     }
 
-    fn follow(&mut self) -> Result<(), String> {
+    fn follow(&mut self) -> Result<End, String> {
         self.follower.read_written(&self.log)?;
         loop {
             let wish = *self.wished.borrow_and_update();
@@ -255,26 +284,41 @@ impl Worker {
                     continue;
                 }
                 Wish::FinishAt(at) => Some(at),
-                Wish::Stop => return Ok(()),
+                Wish::Stop => return Ok(End::Stopped),
             };
             for version in self.shared.replacements.lock().drain(..) {
                 self.follower.replace_by(version);
             }
             match self.follower.follow(finish_at)? {
-                Followed::Taken { appended, counts, writes } => {
+                Followed::Taken { appended, bytes, counts, writes } => {
                     self.note(counts);
                     self.append_all(writes)?;
                     self.progressed.lock().taken = appended;
+                    self.keeper.took(bytes);
+                    self.keeper.keep_if_due(&self.follower);
+                    self.show_progress();
                 }
                 Followed::Waiting { safe } => {
                     self.publish(safe);
+                    self.keeper.keep_if_due(&self.follower);
                     self.wait();
                 }
                 Followed::Finished { counts, writes } => {
                     self.note(counts);
-                    return self.append_all(writes);
+                    self.append_all(writes)?;
+                    return Ok(End::Dropped);
                 }
             }
+        }
+    }
+
+    /// Shows how far a rule has come that is far behind.
+    fn show_progress(&mut self) {
+        self.shown += 1;
+        if self.shown >= SHOW_EVERY {
+            self.shown = 0;
+            let lag_rows = self.follower.lag_rows();
+            self.progressed.lock().lag_rows = lag_rows;
         }
     }
 

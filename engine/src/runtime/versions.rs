@@ -3,10 +3,10 @@
 //! Promise: which version judges what is a function of the log and of the stored rule, so a restart and
 //! a replay hand over at the same place (P6). Elsewhere: what is handed over is the runner's.
 
-use super::feed::{Feed, Next};
+use super::feed::{Feed, FeedEnds, Next};
 use super::marks::Marks;
 use super::outputs::Outputs;
-use super::runner::{Runner, RunnerError, Succession};
+use super::runner::{Runner, RunnerError, RunnerState, Succession};
 use crate::stream::input::Input;
 use std::collections::VecDeque;
 use weir_ingest::model::{AppendTime, EventTime};
@@ -26,6 +26,8 @@ pub struct Versions {
     current: Version,
     /// Of the current version.
     marks: Marks,
+    /// Append time of the newest input that the current version took.
+    taken: Option<AppendTime>,
     next: VecDeque<Version>,
     /// The current version finishes what is its own.
     retired: Option<Succession>,
@@ -42,6 +44,8 @@ pub enum Step {
     Taken {
         /// Which place.
         appended: AppendTime,
+        /// About the length of the input.
+        bytes: u64,
         /// What came out.
         outputs: Outputs,
     },
@@ -69,6 +73,7 @@ impl Versions {
         Self {
             marks: Marks::new(first.runner.progress()),
             current: first,
+            taken: None,
             next: VecDeque::new(),
             retired: None,
             ended_at: None,
@@ -79,6 +84,14 @@ impl Versions {
     /// Adds a version that replaces the newest so far. Nothing beyond its place may have been taken.
     pub fn replace_by(&mut self, version: Version) {
         self.next.push_back(version);
+    }
+
+    /// The state of the version at work, where its inputs go on, and the newest it took, if that may be
+    /// kept: not while one version follows another.
+    pub fn state(&self) -> Option<(RunnerState, FeedEnds, AppendTime)> {
+        let alone = self.next.is_empty() && self.retired.is_none() && self.ahead.is_none();
+        let state = alone.then(|| self.current.runner.state())??;
+        Some((state, self.current.feed.ends(), self.taken?))
     }
 
     /// The version at work.
@@ -108,7 +121,16 @@ impl Versions {
             None => self.current.feed.next_input().map_err(|e| e.to_string())?,
         };
         match next {
+            Next::Input(input) if self.current.runner.is_resuming(input.appended()) => {
+                let runner = &mut self.current.runner;
+                self.marks.take(runner.progress(), &input);
+                self.taken = Some(input.appended());
+                runner.take_again(&input).map_err(|e| e.to_string())?;
+                let (appended, bytes) = (input.appended(), input.bytes());
+                Ok(Step::Taken { appended, bytes, outputs: Outputs::default() })
+            }
             Next::Input(input) => {
+                self.current.runner.resumed();
                 let appended = input.appended();
                 match self.end(finish_at).filter(|end| appended > end.place()) {
                     Some(end) => self.ending(&end, Some(input)),
@@ -116,6 +138,7 @@ impl Versions {
                 }
             }
             Next::Wait => {
+                self.current.runner.resumed();
                 let safe = self.current.feed.safe_time();
                 match self.end(finish_at).filter(|end| safe >= end.place()) {
                     Some(end) => self.ending(&end, None),
@@ -141,9 +164,10 @@ impl Versions {
 
     fn take(&mut self, input: &Input, appended: AppendTime) -> Result<Step, String> {
         self.marks.take(self.current.runner.progress(), input);
+        self.taken = Some(appended);
         let mut outputs = self.current.runner.step(input).map_err(|e| e.to_string())?;
         self.end_if_drained(appended, &mut outputs);
-        Ok(Step::Taken { appended, outputs })
+        Ok(Step::Taken { appended, bytes: input.bytes(), outputs })
     }
 
     fn ending(&mut self, end: &End, input: Option<Input>) -> Result<Step, String> {
@@ -158,7 +182,7 @@ impl Versions {
                 let outputs = self.retire(at).map_err(|e| e.to_string())?;
                 // The next version reads it by itself.
                 self.ahead = input.filter(|_| self.ended_at.is_none());
-                Ok(Step::Taken { appended: at, outputs })
+                Ok(Step::Taken { appended: at, bytes: 0, outputs })
             }
         }
     }
@@ -192,6 +216,8 @@ impl Versions {
     fn succeed(&mut self, at: AppendTime) {
         let Some(mut next) = self.next.pop_front() else { return };
         self.retired = None;
+        // The next one takes its inputs from its own start.
+        self.taken = None;
         std::mem::swap(&mut self.current, &mut next);
         self.marks = Marks::new(self.current.runner.progress());
         next.runner.hand_over(&mut self.current.runner, at);

@@ -65,6 +65,8 @@ pub struct RulePlan {
     pub tables: Vec<String>,
     /// The plan as text, for EXPLAIN RULE.
     pub explained: String,
+    /// Tells plans apart: of the rule's text, of how it is planned, and of its streams.
+    pub fingerprint: String,
 }
 
 /// The rows of one stream on their way to the output, or to the window.
@@ -144,6 +146,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
         clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
         suppress: rule.suppress.as_ref().map(condition).transpose()?,
+        fingerprint: fingerprint(rule, &logical, &walked.streams),
         streams: walked.streams,
         branches: walked.branches,
         shape: walked.shape,
@@ -151,6 +154,22 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         explained: logical.display_indent().to_string(),
         output,
     })
+}
+
+fn fingerprint(
+    rule: &RuleStatement,
+    logical: &LogicalPlan,
+    streams: &[Arc<StreamDefinition>],
+) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(rule.text.as_bytes());
+    hasher.update(format!("{}{:?}", logical.display_indent(), logical.schema()).as_bytes());
+    for stream in streams {
+        let options = stream.options();
+        let what = (stream.name(), stream.template(), options.partitions, options.lateness);
+        hasher.update(format!("{what:?}").as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 fn state(relations: &Relations) -> SessionState {

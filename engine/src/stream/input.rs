@@ -69,6 +69,18 @@ impl Input {
     }
 }
 
+impl Input {
+    /// About how long it is: for rows, eight bytes a value.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Rows(Rows { batch, .. })
+            | Self::Commands { batch, .. }
+            | Self::Tables { batch, .. } => 8 * (batch.num_rows() * batch.num_columns()) as u64,
+            Self::Tick { .. } | Self::Restart { .. } => 0,
+        }
+    }
+}
+
 /// Whether a tick seals what is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {

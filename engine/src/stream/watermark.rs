@@ -4,20 +4,21 @@
 //! row by row, so neither batches nor the interleaving of partitions change a verdict (S5).
 
 use super::input::{Flush, Rows};
+use serde::{Deserialize, Serialize};
 use weir_ingest::model::{EventTime, PartitionId};
 
 /// "No event time yet": before every timestamp.
 pub const NEVER: i64 = i64::MIN / 2;
 
 /// Progress of all partitions of a rule's streams.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     lateness_us: Vec<i64>,
     first_lane: Vec<usize>,
     lanes: Vec<LaneProgress>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct LaneProgress {
     newest: i64,
     flushed: i64,
@@ -108,6 +109,22 @@ impl Progress {
             Until::Closed => self.closed(lane),
             Until::Timed => self.timed(lane),
         }
+    }
+
+    /// Whether `other` is of the same streams and partitions.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        self.lateness_us == other.lateness_us && self.first_lane == other.first_lane
+    }
+
+    /// Puts a lane back to where it was closed up to `closed`.
+    pub fn put_back(&mut self, lane: usize, closed: i64) {
+        let stream = self.lanes[lane].stream;
+        let newest = match closed > NEVER {
+            true => closed.saturating_add(self.lateness_us[stream]),
+            false => NEVER,
+        };
+        let lane = &mut self.lanes[lane];
+        *lane = LaneProgress { newest, flushed: NEVER, flushed_windows: NEVER, stream };
     }
 
     /// How far windows of a lane are closed once it has seen `newest`.

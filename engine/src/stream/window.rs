@@ -21,11 +21,12 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use dense::{DensePanes, DensePlan};
+use dense::{DensePanes, DensePlan, DenseState};
 use groups::{Groups, Partial, Prepared};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_ingest::model::Offset;
+use weir_ingest::model::{Offset, SeriesSnapshot};
 
 /// One aggregate of the SELECT.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ pub struct Grouping {
 }
 
 /// What one lane gave to a window: for the receipt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneEvidence {
     /// Lane index.
     pub lane: usize,
@@ -160,6 +161,34 @@ impl Panes {
     }
 }
 
+/// What a checkpoint keeps of the windows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WindowsState {
+    panes: PanesState,
+    closed: Option<PaneIndex>,
+    late: Vec<(PaneIndex, u64)>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum PanesState {
+    Dense(DenseState),
+    /// Accumulators of any function cannot be put back bit for bit: their rows are read again, from
+    /// the first of each lane on.
+    Refill(Vec<LaneEvidence>),
+}
+
+/// The first row of each lane that is in a pane.
+fn first_of_lanes(panes: &BTreeMap<PaneKey, Pane>) -> Vec<LaneEvidence> {
+    let mut first: BTreeMap<usize, LaneEvidence> = BTreeMap::new();
+    for evidence in panes.values().map(|pane| pane.evidence) {
+        let known = first.entry(evidence.lane).or_insert(evidence);
+        if evidence.first < known.first {
+            *known = evidence;
+        }
+    }
+    first.into_values().collect()
+}
+
 /// The open windows of a rule.
 #[derive(Debug)]
 pub struct Windows {
@@ -201,6 +230,49 @@ impl Windows {
             Panes::Dense(panes) => Some(panes),
             Panes::General(_) => None,
         }
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> WindowsState {
+        let panes = match &self.panes {
+            Panes::Dense(panes) => PanesState::Dense(panes.state()),
+            Panes::General(panes) => PanesState::Refill(first_of_lanes(panes)),
+        };
+        let late = self.late.iter().map(|(window, late)| (*window, *late)).collect();
+        WindowsState { panes, closed: self.closed, late }
+    }
+
+    /// Goes on from a checkpoint. On the general path the panes are to be filled again: rows from the
+    /// first of each lane on; then [`Self::refilled`].
+    /// # Errors
+    /// The state is of another plan.
+    pub fn restore(
+        &mut self,
+        state: WindowsState,
+        series: &Arc<SeriesSnapshot>,
+    ) -> std::result::Result<Vec<LaneEvidence>, String> {
+        let WindowsState { panes, closed, late } = state;
+        self.closed = closed;
+        self.late = late.into_iter().collect();
+        match (&mut self.panes, panes) {
+            (Panes::Dense(ours), PanesState::Dense(state)) => {
+                ours.restore(state, series).map(|()| Vec::new())
+            }
+            (Panes::General(_), PanesState::Refill(lanes)) => Ok(lanes),
+            _ => Err("it was made on another path".to_owned()),
+        }
+    }
+
+    /// Forgets the panes of windows that were closed, and late readings that were counted twice.
+    pub fn refilled(&mut self, late: BTreeMap<PaneIndex, u64>) {
+        let (grid, closed) = (self.aggregation.grid, self.closed);
+        self.panes.retain(|pane| closed.is_none_or(|closed| grid.last_window(pane) > closed));
+        self.late = late;
+    }
+
+    /// Late readings by window.
+    pub fn late(&self) -> &BTreeMap<PaneIndex, u64> {
+        &self.late
     }
 
     /// Adds rows to a pane of the general path.

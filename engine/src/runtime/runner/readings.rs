@@ -12,10 +12,11 @@ use crate::stream::input::Rows;
 use crate::stream::pipeline::{Pipeline, number_rows, row_column};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// A reading that waits for the watermark.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Buffered {
     key: Vec<KeyValue>,
     topic: String,

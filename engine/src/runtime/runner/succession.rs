@@ -8,6 +8,7 @@ use super::super::outputs::Outputs;
 use super::{Judge, Runner, RunnerError, key_columns};
 use crate::sql::plan::{RulePlan, Shape};
 use crate::stream::watermark::NEVER;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
 
@@ -63,7 +64,7 @@ impl Succession {
 }
 
 /// Which part of its inputs a version judges, when there are others.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Term {
     /// The version before is at work up to this place: windows stay open until then.
     held_until: AppendTime,

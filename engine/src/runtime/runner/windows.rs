@@ -85,7 +85,7 @@ impl Runner {
         }
     }
 
-    fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
+    pub(super) fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
         if self.windows.as_mut().is_some_and(|windows| windows.dense().is_some()) {
             return self.take_dense_part(rows, out);
         }

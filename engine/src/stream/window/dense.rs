@@ -20,6 +20,7 @@ use arrow::compute::take;
 use cells::Cells;
 use datafusion::error::Result;
 use groups::SeriesGroups;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{Offset, SeriesSnapshot};
@@ -50,12 +51,17 @@ pub struct DenseSlice<'r> {
     pub watermark_before: i64,
 }
 
-#[derive(Debug)]
+/// One pane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Pane {
     cells: Cells,
     /// By lane.
     evidence: Vec<LaneEvidence>,
 }
+
+/// What a checkpoint keeps of the panes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DenseState(Vec<((PaneIndex, PaneIndex), Pane)>);
 
 /// The panes of a rule on the dense path.
 #[derive(Debug)]
@@ -71,6 +77,30 @@ impl DensePanes {
     pub(super) fn new(plan: Arc<DensePlan>) -> Self {
         let groups = SeriesGroups::default();
         Self { plan, panes: BTreeMap::new(), groups, snapshot: None }
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> DenseState {
+        DenseState(self.panes.iter().map(|(key, pane)| (*key, pane.clone())).collect())
+    }
+
+    /// Goes on from a checkpoint; `snapshot` covers every series in it.
+    /// # Errors
+    /// The state is of another plan, or of series that are not there.
+    pub fn restore(
+        &mut self,
+        state: DenseState,
+        snapshot: &Arc<SeriesSnapshot>,
+    ) -> std::result::Result<(), String> {
+        let fits = |pane: &Pane| {
+            pane.cells.are_of(&self.plan.measures) && pane.cells.len() <= snapshot.len()
+        };
+        if !state.0.iter().all(|(_, pane)| fits(pane)) {
+            return Err("its panes are of other aggregates or series".to_owned());
+        }
+        self.panes = state.0.into_iter().collect();
+        self.snapshot = Some(Arc::clone(snapshot));
+        Ok(())
     }
 
     /// Its plan.

@@ -12,6 +12,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_ingest::model::Offset;
@@ -48,7 +49,7 @@ pub struct SessionReading {
 }
 
 /// A row to be aggregated when its session closes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRow {
     /// Event time, append time, offset, and which of the reading's rows: their order.
     pub place: (i64, i64, Offset, (usize, usize)),
@@ -58,13 +59,17 @@ pub struct SessionRow {
     pub values: Box<[u8]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Session {
     last: i64,
     rows: Vec<SessionRow>,
     evidence: BTreeMap<usize, LaneEvidence>,
     late: u64,
 }
+
+/// What a checkpoint keeps of the sessions: by key and start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionsState(Vec<(Box<[u8]>, i64, Session)>);
 
 /// The open sessions of a rule.
 #[derive(Debug)]
@@ -99,6 +104,25 @@ impl Sessions {
         let rows = Kept::new(Prepared::types(&aggregation.grouping, &aggregation.input)?)?;
         let (open, ends) = (BTreeMap::new(), BTreeSet::new());
         Ok(Self { aggregation, keys, rows, open, ends, bytes: 0 })
+    }
+
+    /// For a checkpoint.
+    pub fn state(&self) -> SessionsState {
+        let all = self.open.iter().flat_map(|(key, of_key)| {
+            of_key.iter().map(|(start, session)| (Box::from(&**key), *start, session.clone()))
+        });
+        SessionsState(all.collect())
+    }
+
+    /// Goes on from a checkpoint.
+    pub fn restore(&mut self, state: SessionsState) {
+        for (key, start, session) in state.0 {
+            let key: SessionKey = key.into();
+            let end = session.last.saturating_add(self.aggregation.gap_us);
+            self.bytes += session.rows.iter().map(SessionRow::bytes).sum::<usize>();
+            self.ends.insert((end, Arc::clone(&key), start));
+            self.open.entry(key).or_default().insert(start, session);
+        }
     }
 
     /// About what the rows of all open sessions take; the rule stops beyond [`Self::BYTES_MAX`].

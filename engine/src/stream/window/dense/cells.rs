@@ -8,6 +8,7 @@ use super::plan::{Measure, Number as Type, Output};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Float64Type, Int64Type};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What is added up.
@@ -53,14 +54,14 @@ pub(super) trait Cell: Copy + std::fmt::Debug {
 }
 
 /// Least and greatest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Spread<N> {
     least: N,
     greatest: N,
 }
 
 /// Sum and count.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Sum<N> {
     sum: N,
     count: u64,
@@ -91,7 +92,7 @@ impl<N: Number> Cell for Sum<N> {
 }
 
 /// Sum, count, least and greatest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Full<N> {
     all: Sum<N>,
     spread: Spread<N>,
@@ -136,7 +137,7 @@ impl<N: Number> Cell for Full<N> {
 }
 
 /// The cells of one measure.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Lanes<C> {
     cells: Vec<C>,
     /// Rows whose value is NULL; empty while there was none.
@@ -266,7 +267,7 @@ fn as_long(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Column {
     Double(Lanes<Sum<f64>>),
     FullDouble(Lanes<Full<f64>>),
@@ -308,7 +309,7 @@ impl Column {
 }
 
 /// The cells of all measures; rows alone where nothing is measured.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Cells {
     columns: Vec<Column>,
     /// Rows of each, where there is no measure.
@@ -318,6 +319,22 @@ pub(super) struct Cells {
 impl Cells {
     pub(super) fn new(measures: &[Measure]) -> Self {
         Self { columns: measures.iter().map(Column::new).collect(), rows: Vec::new() }
+    }
+
+    /// Whether they are of these measures.
+    pub(super) fn are_of(&self, measures: &[Measure]) -> bool {
+        self.columns.len() == measures.len()
+            && self.columns.iter().zip(measures).all(|(column, measure)| {
+                std::mem::discriminant(column) == std::mem::discriminant(&Column::new(measure))
+            })
+    }
+
+    /// Number of series or groups there is room for.
+    pub(super) fn len(&self) -> usize {
+        match self.columns.first() {
+            Some(column) => of_any!(column, lanes => lanes.cells.len()),
+            None => self.rows.len(),
+        }
     }
 
     /// Makes room for `len` series or groups.
@@ -370,11 +387,7 @@ impl Cells {
             Some(column) => of_any!(column, lanes => lanes.rows(at)),
             None => self.rows[at],
         };
-        let len = match self.columns.first() {
-            Some(column) => of_any!(column, lanes => lanes.cells.len()),
-            None => self.rows.len(),
-        };
-        (0..len)
+        (0..self.len())
             .filter(|at| rows(*at) > 0)
             .map(|at| u32::try_from(at).expect("groups fit"))
             .collect()

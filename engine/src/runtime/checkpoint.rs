@@ -1,0 +1,221 @@
+//! Checkpoints: the state of a rule and where its inputs go on, in files the catalog names.
+//!
+//! Promise: a checkpoint is there whole or not at all: its file and directory are synced before one
+//! catalog transaction names it, with its length and hash. A file that is not what the catalog says is
+//! passed over for the one before it; without any the rule reads its log from the start. Elsewhere: what
+//! the state is, is the runner's; when one is made is the task's.
+
+mod file;
+
+use super::definition::{Planned, StoredRule};
+use super::feed::FeedEnds;
+use super::follower::Counts;
+use super::runner::RunnerState;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use weir_ingest::log::{InternalLog, Log};
+use weir_ingest::model::{AppendTime, EventTime, Offset};
+
+/// Space of the catalog that names checkpoints, by rule uid.
+const SPACE: &str = "checkpoints";
+/// How many of a rule are kept.
+const KEPT: usize = 3;
+const DIRECTORY: &str = "checkpoints";
+
+/// The state of a rule after everything up to [`Self::taken`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The rule.
+    pub uid: u64,
+    /// Its version.
+    pub version: u32,
+    /// Of its plan.
+    pub fingerprint: String,
+    /// Append time of the newest input taken.
+    pub taken: AppendTime,
+    /// Where its inputs go on.
+    pub ends: FeedEnds,
+    /// Where to look for outputs that were written after this.
+    pub outputs: BTreeMap<String, Offset>,
+    /// The rule's watermark.
+    pub watermark: Option<EventTime>,
+    /// What it gave out so far.
+    pub totals: Counts,
+    /// The state.
+    pub state: RunnerState,
+}
+
+/// What the catalog says of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The version of the rule.
+    pub version: u32,
+    /// Of its plan.
+    pub fingerprint: String,
+    /// Grows with every checkpoint of the rule.
+    pub epoch: u64,
+    /// Append time of the newest input taken.
+    pub taken: AppendTime,
+    /// Where its inputs go on.
+    pub ends: FeedEnds,
+    /// The rule's watermark.
+    pub watermark: Option<EventTime>,
+    /// Outputs given out so far.
+    pub outputs: u64,
+    /// The file, in the data directory.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its content, in hex.
+    pub hash: String,
+}
+
+/// Why a rule cannot go on from its checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It was made by another plan.
+    #[error(
+        "its plan is not the one its checkpoint was made by (another version of weir plans it otherwise); \
+         DROP RULE {rule} and create it again: with START FROM EARLIEST it reads the log again, \
+         without it begins anew"
+    )]
+    AnotherPlan {
+        /// The rule.
+        rule: String,
+    },
+    /// The disk or the catalog failed.
+    #[error("a checkpoint cannot be kept: {0}")]
+    Failed(String),
+}
+
+fn failed(error: impl std::fmt::Display) -> CheckpointError {
+    CheckpointError::Failed(error.to_string())
+}
+
+/// Writes a checkpoint down; those that are too old go.
+/// # Errors
+/// The disk or the catalog failed, or is full: the checkpoints there were stay.
+pub fn save(log: &Log, snapshot: &Snapshot) -> Result<Entry, CheckpointError> {
+    let mut entries = entries(log, snapshot.uid)?;
+    let epoch = entries.last().map_or(1, |last| last.epoch + 1);
+    let name = format!("{DIRECTORY}/{}-{epoch}.arrow", snapshot.uid);
+    let bytes = file::encode(snapshot).map_err(failed)?;
+    write(log, &name, &bytes).map_err(failed)?;
+    let entry = Entry {
+        version: snapshot.version,
+        fingerprint: snapshot.fingerprint.clone(),
+        epoch,
+        taken: snapshot.taken,
+        ends: snapshot.ends.clone(),
+        watermark: snapshot.watermark,
+        outputs: snapshot.totals.outputs,
+        file: name,
+        bytes: bytes.len() as u64,
+        hash: blake3::hash(&bytes).to_hex().to_string(),
+    };
+    entries.push(entry.clone());
+    let old: Vec<Entry> = entries.drain(..entries.len().saturating_sub(KEPT)).collect();
+    let value = serde_json::to_vec(&entries).map_err(failed)?;
+    log.catalog().put(SPACE, &key(snapshot.uid), &value).map_err(failed)?;
+    for entry in old {
+        drop(log.disk().unlink(&path(log, &entry.file)));
+    }
+    Ok(entry)
+}
+
+/// The newest checkpoint of a rule that can be read; `planned` are its versions.
+/// # Errors
+/// It was made by another plan, or the catalog cannot be read.
+pub fn load(
+    log: &Log,
+    stored: &StoredRule,
+    planned: &[Planned],
+) -> Result<Option<Snapshot>, CheckpointError> {
+    for entry in entries(log, stored.uid)?.iter().rev() {
+        let versions = stored.versions();
+        let of_version = versions.iter().zip(planned).find(|(v, _)| v.version == entry.version);
+        let Some((_, planned)) = of_version else { continue };
+        if planned.plan.fingerprint != entry.fingerprint {
+            return Err(CheckpointError::AnotherPlan { rule: planned.statement.name.clone() });
+        }
+        match read(log, entry) {
+            Ok(snapshot) => return Ok(Some(snapshot)),
+            Err(reason) => {
+                let (file, rule) = (&entry.file, &planned.statement.name);
+                tracing::warn!(%rule, %file, %reason, "a checkpoint is passed over");
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Forgets the checkpoints of a rule that is gone.
+/// # Errors
+/// The catalog failed.
+pub fn forget(log: &Log, uid: u64) -> Result<(), CheckpointError> {
+    let entries = entries(log, uid)?;
+    log.catalog().remove(SPACE, &key(uid)).map_err(failed)?;
+    for entry in entries {
+        drop(log.disk().unlink(&path(log, &entry.file)));
+    }
+    Ok(())
+}
+
+/// What the catalog says of the checkpoints of a rule, the oldest first.
+/// # Errors
+/// The catalog failed.
+pub fn entries(log: &Log, uid: u64) -> Result<Vec<Entry>, CheckpointError> {
+    match log.catalog().get(SPACE, &key(uid)).map_err(failed)? {
+        Some(value) => serde_json::from_slice(&value).map_err(failed),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Where outputs will be written from now on, by the name of their log.
+pub fn output_ends(log: &Log) -> BTreeMap<String, Offset> {
+    let end =
+        |which: InternalLog| (which.name().to_owned(), log.internal(which).ends().durable_end);
+    super::follower::OUTPUTS.map(end).into_iter().collect()
+}
+
+fn key(uid: u64) -> String {
+    format!("{uid:020}")
+}
+
+fn path(log: &Log, file: &str) -> PathBuf {
+    log.directory().join(file)
+}
+
+fn write(log: &Log, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let (disk, path) = (log.disk(), path(log, name));
+    let directory = log.directory().join(DIRECTORY);
+    disk.create_directories(&directory)?;
+    // What a crash left behind under this name was never named by the catalog.
+    if disk.exists(&path)? {
+        disk.unlink(&path)?;
+    }
+    let file = disk.open(&path, weir_ingest::io::Open::CreateNew)?;
+    file.pwrite(&[std::io::IoSlice::new(bytes)], 0)?;
+    file.sync_data()?;
+    disk.sync_directory(&directory)
+}
+
+fn read(log: &Log, entry: &Entry) -> Result<Snapshot, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let file =
+        log.disk().open(&path(log, &entry.file), weir_ingest::io::Open::Read).map_err(text)?;
+    let length = file.len().map_err(text)?;
+    if length != entry.bytes {
+        return Err(format!("it has {length} bytes, not {}", entry.bytes));
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(|e| e.to_string())?];
+    let read = file.pread(&mut bytes, 0).map_err(text)?;
+    if read < bytes.len() || blake3::hash(&bytes).to_hex().as_str() != entry.hash {
+        return Err("its bytes are not those that were written".to_owned());
+    }
+    file::decode(&bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! A runner's state, for a checkpoint.
+//!
+//! Promise: a runner that goes on from its state does what it would have done without the break, bit for
+//! bit (S3). Where the state of an aggregate cannot be put back so, the rows of its open windows are
+//! read again: until the place of the checkpoint they only fill panes, and nothing comes of them.
+
+use super::super::outputs::Outputs;
+use super::readings::Buffered;
+use super::succession::Term;
+use super::{Judge, Runner, RunnerError};
+use crate::alarms::{RuleAlarms, RuleAlarmsState, RuleRowsState};
+use crate::stream::grid::PaneIndex;
+use crate::stream::input::Input;
+use crate::stream::watermark::Progress;
+use crate::stream::window::session::SessionsState;
+use crate::stream::window::{LaneEvidence, WindowsState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_ingest::model::{AppendTime, SeriesSnapshot};
+
+/// All that a runner knows, but for what its plan says and the tables.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunnerState {
+    starts_after: AppendTime,
+    term: Term,
+    progress: Progress,
+    judge: JudgeState,
+    windows: Option<WindowsState>,
+    sessions: Option<SessionsState>,
+    applied: Vec<Vec<i64>>,
+    waiting: Vec<((i64, u64), Buffered)>,
+    taken: u64,
+    counted: Counted,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum JudgeState {
+    Alarms(RuleAlarmsState),
+    Rows(RuleRowsState),
+}
+
+/// What rows that are read again must not change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Counted {
+    late_ordinal: u64,
+    error_ordinal: u64,
+    shut: Option<(i64, i64)>,
+}
+
+/// A runner on its way back to the place of its checkpoint.
+#[derive(Debug)]
+pub(super) struct Resuming {
+    /// Inputs up to here were taken before the checkpoint was made.
+    until: AppendTime,
+    progress: Progress,
+    late: BTreeMap<PaneIndex, u64>,
+    counted: Counted,
+}
+
+impl Runner {
+    /// For a checkpoint; `None` on the way back to one.
+    pub fn state(&self) -> Option<RunnerState> {
+        if self.resuming.is_some() {
+            return None;
+        }
+        Some(RunnerState {
+            starts_after: self.starts_after,
+            term: self.term,
+            progress: self.progress.clone(),
+            judge: match &self.judge {
+                Judge::Alarms(alarms) => JudgeState::Alarms(alarms.state()),
+                Judge::Rows(rows) => JudgeState::Rows(rows.state()),
+            },
+            windows: self.windows.as_ref().map(|windows| windows.state()),
+            sessions: self.sessions.as_ref().map(|sessions| sessions.state()),
+            applied: self.applied.clone(),
+            waiting: self.waiting.iter().map(|(at, waiting)| (*at, waiting.clone())).collect(),
+            taken: self.taken,
+            counted: Counted {
+                late_ordinal: self.late_ordinal,
+                error_ordinal: self.error_ordinal,
+                shut: self.shut,
+            },
+        })
+    }
+
+    /// A runner without state goes on from a checkpoint of the same plan, made when everything up to
+    /// `until` was taken; `series` are those of the plan's streams. Gives the first row of each lane
+    /// that is to be read again; see [`Self::is_resuming`].
+    /// # Errors
+    /// The state is of another plan.
+    pub fn resume(
+        &mut self,
+        state: RunnerState,
+        until: AppendTime,
+        series: &[Arc<SeriesSnapshot>],
+    ) -> Result<Vec<LaneEvidence>, String> {
+        if !self.progress.is_of_the_same(&state.progress) {
+            return Err("it was made over other partitions or another lateness".to_owned());
+        }
+        match (&mut self.judge, state.judge) {
+            (Judge::Alarms(alarms), JudgeState::Alarms(state)) => {
+                *alarms = RuleAlarms::restore(alarms.settings().clone(), state);
+            }
+            (Judge::Rows(rows), JudgeState::Rows(state)) => rows.restore(state),
+            _ => return Err("only one of them has RAISE WHEN".to_owned()),
+        }
+        let mut again = Vec::new();
+        if let (Some(windows), Some(state), Some(series)) =
+            (&mut self.windows, state.windows, series.first())
+        {
+            again = windows.restore(state, series)?;
+        }
+        if let (Some(sessions), Some(state)) = (&mut self.sessions, state.sessions) {
+            sessions.restore(state);
+        }
+        // The rows are late or not by the watermarks they met.
+        self.progress = state.progress.clone();
+        for first in &again {
+            self.progress.put_back(first.lane, first.watermark_before);
+        }
+        self.starts_after = state.starts_after;
+        self.term = state.term;
+        self.applied = state.applied;
+        self.waiting = state.waiting.into_iter().collect();
+        self.taken = state.taken;
+        self.resuming = Some(Resuming {
+            until,
+            progress: state.progress,
+            late: self.windows.as_ref().map(|w| w.late().clone()).unwrap_or_default(),
+            counted: state.counted,
+        });
+        Ok(again)
+    }
+
+    /// Whether an input of this append time was taken before the checkpoint was made: it goes to
+    /// [`Self::take_again`].
+    pub fn is_resuming(&self, appended: AppendTime) -> bool {
+        self.resuming.as_ref().is_some_and(|resuming| appended <= resuming.until)
+    }
+
+    /// Takes an input into panes and tables once more; what came of it otherwise was said already.
+    /// # Errors
+    /// A table cannot be read.
+    pub fn take_again(&mut self, input: &Input) -> Result<(), RunnerError> {
+        match input {
+            Input::Rows(rows) if !rows.is_empty() && self.windows.is_some() => {
+                self.read_tables()?;
+                self.take_part(rows, &mut Outputs::default());
+            }
+            Input::Tick { stream, partition, event_time, flush, .. } => {
+                let until = self.windows_until(*event_time);
+                let lane = self.progress.lane(*stream, *partition);
+                self.progress.tick(lane, *event_time, *flush, until);
+            }
+            Input::Tables { batch, .. } => self.take_tables(batch)?,
+            Input::Rows(_) | Input::Restart { .. } | Input::Commands { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Everything that was taken before the checkpoint was taken again.
+    pub fn resumed(&mut self) {
+        let Some(resuming) = self.resuming.take() else { return };
+        if let Some(windows) = &mut self.windows {
+            windows.refilled(resuming.late);
+        }
+        self.progress = resuming.progress;
+        self.late_ordinal = resuming.counted.late_ordinal;
+        self.error_ordinal = resuming.counted.error_ordinal;
+        self.shut = resuming.counted.shut;
+    }
+}
