@@ -1,4 +1,4 @@
-//! Rules on the dense path: rows into cells by series.
+//! Rows that cannot be late, all at once; and rules on the dense path: rows into cells by series.
 //!
 //! Promise: rows of which none can be late are taken without a look at each of them; which those are is
 //! told by the least and greatest time of the batch. All others go row by row, with the same answers.
@@ -67,7 +67,7 @@ impl Runner {
     /// from one partition, lie in few panes, and none of them can be late.
     pub(super) fn rows_in_time(&mut self, rows: &Rows) -> Option<InTime> {
         let Lane::Same(partition) = rows.partitions else { return None };
-        self.dense()?;
+        self.windows.as_ref()?;
         let lane = self.progress.lane(rows.stream, PartitionId(partition));
         let grid = self.aggregation().grid;
         let (next_end, next_due) = (self.next_end(), self.next_due());
@@ -99,14 +99,19 @@ impl Runner {
 
     /// Takes rows of which none is late.
     pub(super) fn take_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
-        let InTime { rows: taken, lane, panes, newest } = in_time;
-        let rows = rows.slice(0, taken);
+        let rows = rows.slice(0, in_time.rows);
+        match self.dense().is_some() {
+            true => self.dense_in_time(&rows, in_time, out),
+            false => self.general_in_time(&rows, in_time, out),
+        }
+        self.progress.observe(in_time.lane, in_time.newest);
+    }
+
+    fn dense_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
+        let InTime { lane, panes, .. } = in_time;
         let grid = self.aggregation().grid;
-        let entries = self.entries(&rows, out).filter(|entries| !entries.series.is_empty());
-        let Some(entries) = entries else {
-            self.progress.observe(lane, newest);
-            return;
-        };
+        let entries = self.entries(rows, out).filter(|entries| !entries.series.is_empty());
+        let Some(entries) = entries else { return };
         let times = rows.times();
         let slices: Vec<(PaneIndex, Option<Vec<u32>>)> = match panes.0 == panes.1 {
             true => vec![(panes.0, entries.counted.clone())],
@@ -126,9 +131,28 @@ impl Runner {
             let before = first.map(|first| &times[..entries.row(first)]);
             let watermark_before =
                 before.map_or(0, |before| closed_before(&self.progress, lane, before));
-            self.add_entries(&rows, &entries, key, which.as_deref(), watermark_before);
+            self.add_entries(rows, &entries, key, which.as_deref(), watermark_before);
         }
-        self.progress.observe(lane, newest);
+    }
+
+    fn general_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
+        let InTime { lane, panes, .. } = in_time;
+        let grid = self.aggregation().grid;
+        let times = rows.times();
+        for batch in self.run_branches(rows, out) {
+            let of_row = row_column(&batch).values().clone();
+            for pane in panes.0..=panes.1 {
+                let (from, to) = (grid.edge(pane), grid.edge(pane + 1));
+                let inside = |row: &u32| (from..to).contains(&times[*row as usize]);
+                let positions: Vec<u32> =
+                    (0..).zip(&of_row).filter(|(_, row)| inside(row)).map(|(at, _)| at).collect();
+                let Some(first) = positions.first() else { continue };
+                let before = &times[..of_row[*first as usize] as usize];
+                let watermark_before = closed_before(&self.progress, lane, before);
+                let key = PaneKey { lane, pane, first_window: grid.first_window(pane) };
+                self.add_slice(rows, &batch, &|_| watermark_before, key, positions, out);
+            }
+        }
     }
 
     /// Takes rows of any lanes, late or not.

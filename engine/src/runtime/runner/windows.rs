@@ -108,7 +108,7 @@ impl Runner {
                 }
             }
             for (key, positions) in slices {
-                self.add_slice(rows, &batch, &closed_before, key, positions, out);
+                self.add_slice(rows, &batch, &|row| closed_before[row], key, positions, out);
             }
         }
         self.list_late(rows, &closed_before, late, out);
@@ -133,11 +133,11 @@ impl Runner {
         }
     }
 
-    fn add_slice(
+    pub(super) fn add_slice(
         &mut self,
         rows: &Rows,
         batch: &RecordBatch,
-        closed_before: &[i64],
+        closed_before: &dyn Fn(usize) -> i64,
         key: PaneKey,
         positions: Vec<u32>,
         out: &mut Outputs,
@@ -163,7 +163,7 @@ impl Runner {
         &mut self,
         rows: &Rows,
         batch: &RecordBatch,
-        closed_before: &[i64],
+        closed_before: &dyn Fn(usize) -> i64,
         key: PaneKey,
     ) -> datafusion::error::Result<()> {
         let Some(windows) = &mut self.windows else { return Ok(()) };
@@ -178,7 +178,7 @@ impl Runner {
             batch: batch.clone(),
             series: &series,
             offsets: (rows.offset(first), rows.offset(last)),
-            watermark_before: closed_before[first],
+            watermark_before: closed_before(first),
         })
     }
 

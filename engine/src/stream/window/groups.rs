@@ -12,7 +12,7 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 impl Aggregate {
@@ -144,12 +144,56 @@ impl Partial {
     }
 }
 
+/// Which series are behind each group.
+#[derive(Debug, Default)]
+struct Members {
+    /// By stream and series, the first group a series was seen in.
+    first: BTreeMap<u64, Vec<Option<usize>>>,
+    /// Series that are in further groups.
+    more: HashSet<(usize, u64)>,
+}
+
+impl Members {
+    fn add(&mut self, group: usize, series: u64) {
+        let of_stream = self.first.entry(series >> 32).or_default();
+        let id = (series & u64::from(u32::MAX)) as usize;
+        if of_stream.len() <= id {
+            of_stream.resize(id + 1, None);
+        }
+        match of_stream[id] {
+            None => of_stream[id] = Some(group),
+            Some(first) if first == group => {}
+            Some(_) => {
+                self.more.insert((group, series));
+            }
+        }
+    }
+
+    fn each(&self, mut take: impl FnMut(usize, u64)) {
+        for (stream, of_stream) in &self.first {
+            for (id, group) in of_stream.iter().enumerate() {
+                if let Some(group) = group {
+                    take(*group, stream << 32 | id as u64);
+                }
+            }
+        }
+        self.more.iter().for_each(|(group, series)| take(*group, *series));
+    }
+
+    fn sorted(&self) -> Vec<(usize, u64)> {
+        let mut all = Vec::new();
+        self.each(|group, series| all.push((group, series)));
+        all.sort_unstable();
+        all
+    }
+}
+
 /// Groups while rows or partials are added to them.
 pub(super) struct Groups {
     /// `None` where the whole window is one group.
     values: Option<Box<dyn GroupValues>>,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
-    series: HashSet<(usize, u64)>,
+    members: Members,
     indices: Vec<usize>,
 }
 
@@ -170,7 +214,7 @@ impl Groups {
         Ok(Self {
             values,
             accumulators: accumulators.collect::<Result<_>>()?,
-            series: HashSet::new(),
+            members: Members::default(),
             indices: Vec::new(),
         })
     }
@@ -198,14 +242,15 @@ impl Groups {
         {
             accumulator.update_batch(arguments, &self.indices, filter.as_ref(), total)?;
         }
-        self.series.extend(self.indices.iter().copied().zip(series.iter().copied()));
+        for (group, series) in self.indices.iter().zip(series) {
+            self.members.add(*group, *series);
+        }
         Ok(())
     }
 
     fn freeze(&mut self) -> Result<Frozen> {
         let groups = self.len();
-        let mut series: Vec<(usize, u64)> = self.series.drain().collect();
-        series.sort_unstable();
+        let series = self.members.sorted();
         let states = self.accumulators.iter_mut().map(|a| a.state(EmitTo::All));
         let states = states.collect::<Result<_>>()?;
         Ok(Frozen { keys: self.keys()?, groups, states, series })
@@ -216,17 +261,16 @@ impl Groups {
         for (accumulator, state) in self.accumulators.iter_mut().zip(&partial.states) {
             accumulator.merge_batch(state, &self.indices, total)?;
         }
-        let indices = &self.indices;
-        self.series.extend(partial.series.iter().map(|(group, s)| (indices[*group], *s)));
+        for (group, series) in &partial.series {
+            self.members.add(self.indices[*group], *series);
+        }
         Ok(())
     }
 
     /// Distinct series of each group.
     pub(super) fn sensors(&self) -> Vec<u32> {
         let mut sensors = vec![0_u32; self.len()];
-        for (group, _) in &self.series {
-            sensors[*group] += 1;
-        }
+        self.members.each(|group, _| sensors[group] += 1);
         sensors
     }
 
