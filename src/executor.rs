@@ -11,7 +11,7 @@ use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::log::{Log, StreamChangeError};
-use weir_ingest::model::StreamDefinition;
+use weir_ingest::model::{Column, FedBy, StreamDefinition};
 use weir_queries::catalog::SystemSource;
 use weir_queries::session::{StatementOutcome, Statements};
 
@@ -76,11 +76,31 @@ impl Executor {
         }
         let readers = readers.join(", ");
         Err(SqlError::new(format!("the {what} '{name}' is read by: {readers}"))
-            .with_hint("DROP RULE first, then drop this"))
+            .with_hint("DROP RULE first (DROP STREAM for one made AS SELECT), then drop this"))
+    }
+
+    fn is_written_by_rule(&self, stream: &str) -> bool {
+        let stream = self.log.streams().get(stream);
+        stream.is_some_and(|stream| stream.definition().fed_by() == FedBy::Rule)
+    }
+
+    fn add_column(&self, stream: &str, column: Column) -> Result<String, SqlError> {
+        if self.is_written_by_rule(stream) {
+            let sentence = format!("the columns of the stream '{stream}' are those of its SELECT");
+            return Err(SqlError::new(sentence).with_hint(format!(
+                "create a stream of another name AS SELECT ..., or DROP STREAM {stream} first"
+            )));
+        }
+        let name = column.name.clone();
+        self.log.add_column(stream, column).map_err(|error| refused(&error))?;
+        Ok(format!("stream '{stream}' has a column '{name}'"))
     }
 
     fn drop_stream(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
         self.check_unread("stream", name)?;
+        if self.is_written_by_rule(name) {
+            return self.rules.drop_with_stream(name);
+        }
         match (self.log.drop_stream(name), missing) {
             (Ok(()), _) => Ok(format!("stream '{name}' is gone")),
             (Err(StreamChangeError::Unknown(_)), Missing::Ignore) => {
@@ -162,11 +182,7 @@ impl Executor {
             Statement::CreateStream { definition, existing } => {
                 self.create_stream(definition, existing)
             }
-            Statement::AlterStreamAddColumn { stream, column } => {
-                let name = column.name.clone();
-                self.log.add_column(&stream, column).map_err(|error| refused(&error))?;
-                Ok(format!("stream '{stream}' has a column '{name}'"))
-            }
+            Statement::AlterStreamAddColumn { stream, column } => self.add_column(&stream, column),
             Statement::DropStream { name, missing } => self.drop_stream(&name, missing),
             Statement::FlushStream { name } => self.flush(&name),
             Statement::DropTable { name, missing } => {
@@ -197,6 +213,12 @@ impl Executor {
     fn flush(&self, name: &str) -> Result<String, SqlError> {
         let unknown = || refused(&StreamChangeError::Unknown(name.to_owned()));
         let stream = self.log.streams().get(name).ok_or_else(unknown)?;
+        if self.is_written_by_rule(name) {
+            let sentence =
+                format!("the rule of the stream '{name}' alone says how far it has come");
+            return Err(SqlError::new(sentence)
+                .with_hint("FLUSH STREAM of the streams that it reads is passed on to it"));
+        }
         stream.flush().map_err(|error| refused(&error))?;
         Ok(format!("stream '{name}' is flushed: its open windows are closed"))
     }

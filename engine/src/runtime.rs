@@ -4,12 +4,14 @@
 //! feeds it in the input order and writes its outputs down before anything may leave.
 
 pub mod outputs; // what a rule gives out
+pub mod derived; // rows that are readings of a stream
 pub mod runner; // one rule over its inputs
 pub mod feed; // the input order
 pub mod definition; // a rule as the catalog keeps it
 pub mod marks; // what last moved a partition
 pub mod versions; // a rule and what replaces it
 pub mod checkpoint; // the state of a rule, kept
+pub mod sink; // the stream that a rule writes
 pub mod follower; // one rule over its log, step by step
 pub mod task; // a thread for each rule
 pub mod downtime; // what is said after the server was down

@@ -19,9 +19,9 @@ mod windows;
 pub use duration::{parse_bytes, parse_duration, parse_durations};
 pub use error::{Position, SqlError};
 pub use statement::{
-    Condition, EventMode, Existing, Handshake, Historical, InsertStatement, Missing, NoData,
-    NoDataAction, RuleStatement, Severity, ShowWhat, StartFrom, Statement, SubscriptionOptions,
-    SubscriptionStatement, TableColumn, TableStatement, Target,
+    Condition, EventMode, Existing, Handshake, Historical, InsertStatement, IntoStream, Missing,
+    NoData, NoDataAction, RuleStatement, Severity, ShowWhat, StartFrom, Statement,
+    SubscriptionOptions, SubscriptionStatement, TableColumn, TableStatement, Target,
 };
 pub use suggest::did_you_mean;
 

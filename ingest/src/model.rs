@@ -15,8 +15,8 @@ pub use limits::Limits;
 pub use refusal::{Refusal, RefusalReason};
 pub use series::{SeriesDirectory, SeriesSnapshot};
 pub use stream::{
-    Column, ColumnType, FutureTimes, MissingTime, RESERVED_COLUMNS, StreamDefinition, StreamError,
-    StreamOptions, TimeUnit, UnknownFields,
+    Column, ColumnType, FedBy, FutureTimes, MissingTime, RESERVED_COLUMNS, StreamDefinition,
+    StreamError, StreamOptions, TimeUnit, UnknownFields,
 };
 pub use topic::{
     TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicPattern, TopicTemplate, check_topic,

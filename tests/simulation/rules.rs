@@ -3,7 +3,8 @@
 //! Promise (P6, S3): what the alarm log holds in the end is what an uninterrupted run over the same
 //! final log gives: the same ids in the same order, none twice.
 
-use arrow::array::{Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{AsArray, Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use weir_engine::alarms::{Transition, transition_rows};
 use weir_engine::runtime::checkpoint;
 use weir_engine::runtime::definition::{StoredRule, parse_rule, planned, relations};
+use weir_engine::runtime::derived::Derived;
 use weir_engine::runtime::follower::{Followed, Follower};
 use weir_engine::runtime::runner::RunnerState;
+use weir_engine::runtime::sink::ordinals;
 use weir_engine::runtime::versions::Step;
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
 use weir_engine::tables::reference::ReferenceTables;
@@ -23,7 +26,7 @@ use weir_ingest::model::reading::{Hidden, stored_schema};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
-const RULES: [&str; 5] = [
+const RULES: [&str; 7] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
      AS SELECT floor, room, temperature FROM climate",
     "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
@@ -42,6 +45,14 @@ const RULES: [&str; 5] = [
     "CREATE RULE lasting KEY (room) START FROM EARLIEST \
      RAISE WHEN temperature > 22 FOR INTERVAL '3' SECOND CLEAR WHEN temperature < 21 \
      AS SELECT room, topic, temperature FROM climate",
+    "CREATE STREAM averages TOPIC '/average/{floor}' WITH (partitions = 2, idle = '3 seconds') \
+     START FROM EARLIEST AS SELECT floor, avg(temperature) AS t \
+     FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '5' SECOND) \
+     GROUP BY floor, window_start, window_end",
+    "CREATE RULE averaged START FROM EARLIEST RAISE WHEN t > 22 CLEAR WHEN t < 20 \
+     ON NO DATA FOR INTERVAL '20' SECOND RAISE AS SELECT floor, max(t) AS t \
+     FROM TUMBLE(averages, DESCRIPTOR(time), size => INTERVAL '10' SECOND) \
+     GROUP BY floor, window_start, window_end",
 ];
 /// What may replace each of the first of them, also more than once: other verdicts, FOR, windows and keys.
 const REPLACEMENTS: [&[&str]; 2] = [
@@ -71,6 +82,8 @@ const REPLACEMENTS: [&[&str]; 2] = [
          GROUP BY floor, room, window_start, window_end",
     ],
 ];
+/// Of the rule that writes a stream.
+const RULE_UID: u64 = 6;
 const STEPS: usize = 60;
 
 /// What happened, to see that something did.
@@ -155,6 +168,11 @@ impl World {
             let stored: StoredRule = match log.catalog().get("rules", &name).map_err(text)? {
                 Some(value) => serde_json::from_slice(&value).map_err(text)?,
                 None => {
+                    if let Some(into) = &planned.plan.into
+                        && log.streams().get(&name).is_none()
+                    {
+                        log.create_stream((*into.stream).clone()).map_err(text)?;
+                    }
                     let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
                     let value = serde_json::to_vec(&stored).map_err(text)?;
                     log.catalog().put("rules", &name, &value).map_err(text)?;
@@ -255,7 +273,8 @@ impl World {
             if ids.len() != written.len() {
                 return Err(format!("P6: rule {name} wrote an id twice"));
             }
-            let (reference, expected) = reference(&life.log, &name)?;
+            let (reference, expected, derived) = reference(&life.log, &name)?;
+            same_readings(&life.log, &name, &derived)?;
             let state = life.followers[which].snapshot(&life.log).map(|s| s.state);
             let bytes = |state| serde_json::to_string(&state).map_err(text);
             let (state, expected) = (bytes(state)?, bytes(expected)?);
@@ -289,9 +308,9 @@ impl World {
             }
             match life.followers[which].follow(None)? {
                 Followed::Taken { writes, .. } | Followed::Finished { writes, .. } => {
-                    for (internal, batch) in writes {
-                        let mut receipt = life.log.internal(internal).append(batch);
-                        life.log.step_committers();
+                    let begun: Vec<_> = writes.iter().map(|w| w.begin(&life.log)).collect();
+                    life.log.step_committers();
+                    for mut receipt in begun {
                         match receipt.try_take() {
                             Some(Ok(_)) => {}
                             Some(Err(error)) => return Err(error.to_string()),
@@ -320,18 +339,65 @@ fn written(log: &Log, rule: &str) -> Result<Vec<Transition>, String> {
     Ok(written)
 }
 
-/// What a run that was never cut gives over the final log.
-fn reference(log: &Arc<Log>, rule: &str) -> Result<(Vec<Transition>, Option<RunnerState>), String> {
+/// What a run that was never cut gives over the final log: its transitions, its state, and what it wrote into a stream.
+type Reference = (Vec<Transition>, Option<RunnerState>, Vec<Derived>);
+
+fn reference(log: &Arc<Log>, rule: &str) -> Result<Reference, String> {
     let references = ReferenceTables::open(Arc::clone(log)).map_err(text)?;
     let value = log.catalog().get("rules", rule).map_err(text)?.ok_or("the rule is gone")?;
     let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
     let planned = stored.planned(&relations(log, &references)).map_err(text)?;
     let mut versions = stored.open_all(log, &planned).map_err(text)?;
-    let mut transitions = Vec::new();
+    let (mut transitions, mut derived) = (Vec::new(), Vec::new());
     while let Step::Taken { mut outputs, .. } = versions.step(None)? {
+        derived.append(&mut outputs.derived);
         transitions.extend(outputs.told());
     }
-    Ok((transitions, versions.state().map(|(state, ..)| state)))
+    Ok((transitions, versions.state().map(|(state, ..)| state), derived))
+}
+
+/// Whether the stream that a rule writes holds each of its rows once, partition by partition in the
+/// order of their ordinals, with the ticks in between.
+fn same_readings(log: &Log, rule: &str, derived: &[Derived]) -> Result<(), String> {
+    let Some(stream) = log.streams().get(rule) else { return Ok(()) };
+    let (mut written, mut told, mut ticks) = (Vec::new(), Vec::new(), i64::MIN);
+    for partition in stream.partitions() {
+        let mut reader = partition.reader(partition.ends().log_start);
+        let (mut last, mut ticked) = (None, i64::MIN);
+        while let Some(entry) = reader.next().map_err(text)? {
+            if let EntryBody::Tick { event_time, .. } = entry.body {
+                if event_time.0 <= ticked {
+                    return Err(format!("P6: {rule} said a tick twice"));
+                }
+                (ticked, ticks) = (event_time.0, ticks.max(event_time.0));
+            }
+            let EntryBody::Rows(batch) = &entry.body else { continue };
+            let (times, values) = (batch.column(0), batch.column(2));
+            for (row, ordinal) in ordinals(batch, RULE_UID).enumerate() {
+                if ordinal <= last {
+                    return Err(format!("P6: {rule} wrote {ordinal:?} after {last:?}"));
+                }
+                last = ordinal;
+                let time = times.as_primitive::<TimestampMicrosecondType>().value(row);
+                written.push((ordinal, time, values.as_primitive::<Float64Type>().value(row)));
+            }
+        }
+    }
+    written.sort_by_key(|(ordinal, ..)| *ordinal);
+    for one in derived {
+        let Derived::Rows(rows) = one else { continue };
+        let values = rows.fields.column(0).as_primitive::<Float64Type>().values();
+        let of = rows.times.iter().zip(values).zip(rows.first_ordinal..);
+        told.extend(of.map(|((time, value), ordinal)| (Some(ordinal), *time, *value)));
+    }
+    let newest = derived.iter().filter_map(|one| match one {
+        Derived::Tick(tick) => Some(tick.event_time.0),
+        Derived::Rows(_) => None,
+    });
+    match written == told && newest.max().unwrap_or(i64::MIN) == ticks {
+        true => Ok(()),
+        false => Err(format!("P6: {rule} wrote {written:?}, the reference says {told:?}")),
+    }
 }
 
 fn declared() -> weir_ingest::model::StreamDefinition {

@@ -46,9 +46,23 @@ pub(crate) fn check(case: &Case, straight: &[Transition]) -> Result<(), String> 
     replay_file(&case.define, file(case).as_bytes(), &options, &mut out)
         .map_err(|error| error.to_string())?;
     let out = String::from_utf8_lossy(&out);
-    let replayed: String = out.lines().filter_map(line).map(|line| line + "\n").collect();
+    let told = |text: &&str| !streams(case).iter().any(|rule| text.contains(rule));
+    let replayed: String =
+        out.lines().filter(told).filter_map(line).map(|line| line + "\n").collect();
     let expected: String = straight.iter().map(|t| of(t) + "\n").collect();
     if replayed == expected { Ok(()) } else { Err(format!("\n{}", diff(&expected, &replayed))) }
+}
+
+/// How lines name the rules that write streams, whose rows are no transitions.
+fn streams(case: &Case) -> Vec<String> {
+    let statements = parse_statements(&case.define).unwrap_or_default();
+    let name = |statement: &Statement| match statement {
+        Statement::CreateRule(rule) if rule.into.is_some() => {
+            Some(format!("\"rule\":\"{}\"", rule.name))
+        }
+        _ => None,
+    };
+    statements.iter().filter_map(name).collect()
 }
 
 fn file(case: &Case) -> String {

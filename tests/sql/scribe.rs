@@ -2,16 +2,18 @@
 
 use crate::line::{Fields, Line, quoted, value};
 use crate::span;
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use chrono::DateTime;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use weir_engine::alarms::{
     AlarmBook, Annunciation, KeyValue, Severity, Transition, TransitionKind, transition_rows,
 };
 use weir_engine::runtime::downtime::WAS_DOWN;
 use weir_ingest::log::{EntryBody, InternalLog, Log};
-use weir_ingest::model::Offset;
+use weir_ingest::model::reading::{DEDUPE, table_batch};
+use weir_ingest::model::{FedBy, Offset};
 
 const LOGS: [InternalLog; 4] =
     [InternalLog::Late, InternalLog::RuleErrors, InternalLog::Alarms, InternalLog::Rows];
@@ -21,6 +23,8 @@ const LOGS: [InternalLog; 4] =
 pub(crate) struct Scribe {
     start: i64,
     read: [Offset; 4],
+    /// By partition of a stream that a rule writes, the next offset.
+    derived: BTreeMap<String, u64>,
     pub(crate) lines: Vec<Line>,
     /// In full, to compare byte for byte.
     pub(crate) transitions: Vec<Transition>,
@@ -35,6 +39,7 @@ impl Scribe {
         Self {
             start,
             read: [Offset(0); 4],
+            derived: BTreeMap::new(),
             lines: Vec::new(),
             transitions: Vec::new(),
             book: AlarmBook::new(),
@@ -62,9 +67,45 @@ impl Scribe {
                 self.read[n] = partition.ends().durable_end;
             }
         }
+        self.derived(log, now)?;
         transitions.sort_by_key(|t| (t.append_time, t.rule_uid, t.ordinal));
         for transition in transitions {
             self.transition(transition, now);
+        }
+        Ok(())
+    }
+
+    /// What rules wrote into streams, in the order of the log.
+    fn derived(&mut self, log: &Log, now: i64) -> Result<(), String> {
+        let mut rows = Vec::new();
+        for stream in log.streams().all() {
+            let definition = stream.definition();
+            if definition.fed_by() == FedBy::Doors {
+                continue;
+            }
+            for partition in stream.partitions() {
+                let read = self.derived.entry(partition.name().to_owned()).or_default();
+                let mut reader = partition.reader(Offset(*read));
+                while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
+                    let EntryBody::Rows(batch) = &entry.body else { continue };
+                    *read = entry.end_offset().0;
+                    let series = stream.series().snapshot();
+                    let table = table_batch(&definition, batch, entry.position(), &series, None);
+                    let ids = batch.column_by_name(DEDUPE).expect("its rule's ordinals");
+                    let ids = ids.as_fixed_size_binary();
+                    rows.extend(json(&table).into_iter().enumerate().map(|(row, fields)| {
+                        let ordinal = ids.value(row)[8..].to_vec();
+                        (definition.name().to_owned(), ordinal, fields, Arc::clone(&definition))
+                    }));
+                }
+            }
+        }
+        rows.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        for (rule, _, fields, definition) in rows {
+            let shown: Vec<&str> = definition.columns().iter().map(|c| c.name.as_str()).collect();
+            let mut line = self.of_reading("row", &fields, &shown, now);
+            line.rule = rule;
+            self.lines.push(line);
         }
         Ok(())
     }

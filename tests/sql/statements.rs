@@ -8,7 +8,7 @@ use weir_engine::sql::{
     Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
 };
 use weir_ingest::log::InternalLog;
-use weir_ingest::model::EventTime;
+use weir_ingest::model::{EventTime, FedBy, StreamDefinition};
 use weir_queries::session::{Parameters, Reply};
 
 /// Rows of an answer that a case may ask for.
@@ -54,13 +54,7 @@ impl World {
 
     fn execute(&mut self, statement: Statement) -> Refused {
         match statement {
-            Statement::CreateStream { definition, .. } => {
-                let definition = match self.partitions {
-                    Some(partitions) => definition.with_partitions(partitions),
-                    None => definition,
-                };
-                self.log().create_stream(definition).map(drop).map_err(text)
-            }
+            Statement::CreateStream { definition, .. } => self.create_stream(definition),
             Statement::AlterStreamAddColumn { stream, column } => {
                 self.log().add_column(&stream, column).map(drop).map_err(text)
             }
@@ -76,6 +70,14 @@ impl World {
         }
     }
 
+    fn create_stream(&self, definition: StreamDefinition) -> Refused {
+        let definition = match self.partitions {
+            Some(partitions) => definition.with_partitions(partitions),
+            None => definition,
+        };
+        self.log().create_stream(definition).map(drop).map_err(text)
+    }
+
     fn create_rule(&mut self, statement: RuleStatement) -> Refused {
         let log = self.log();
         let name = statement.name.clone();
@@ -88,6 +90,9 @@ impl World {
         let planned = planned(statement, &relations(&log, &references)).map_err(message)?;
         if let Some(there) = there {
             return self.replace_rule(there, &planned);
+        }
+        if let Some(into) = &planned.plan.into {
+            self.create_stream((*into.stream).clone())?;
         }
         let uid = log.catalog().next_uid(RULES).map_err(text)?;
         let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
@@ -138,7 +143,9 @@ impl World {
     /// A rule or the log failed.
     pub(crate) fn flush_all(&mut self) -> Result<(), String> {
         for stream in self.log().streams().all() {
-            stream.begin_flush();
+            if stream.definition().fed_by() == FedBy::Doors {
+                stream.begin_flush();
+            }
         }
         self.log().step_committers();
         self.settle()

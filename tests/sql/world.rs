@@ -241,7 +241,7 @@ impl Engine {
 impl Rule {
     /// A rule as the catalog has it, at its start; it learns what it has written before.
     pub(crate) fn open(
-        log: &Log,
+        log: &Arc<Log>,
         references: &ReferenceTables,
         name: String,
         stored: StoredRule,
@@ -270,9 +270,9 @@ pub(crate) fn follow(
 }
 
 fn append(log: &Log, writes: Vec<Write>) -> Result<(), String> {
-    for (internal, batch) in writes {
-        let mut receipt = log.internal(internal).append(batch);
-        log.step_committers();
+    let begun: Vec<_> = writes.iter().map(|write| write.begin(log)).collect();
+    log.step_committers();
+    for mut receipt in begun {
         receipt.try_take().ok_or("an output was not committed")?.map_err(text)?;
     }
     Ok(())

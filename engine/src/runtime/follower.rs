@@ -8,17 +8,50 @@ use super::checkpoint::{self, Snapshot};
 use super::marks::Marks;
 use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
 use super::runner::Runner;
+use super::sink::Sink;
 use super::versions::{Step, Version, Versions};
 use crate::alarms::{Transition, TransitionKind, transition_rows};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use weir_ingest::log::{EntryBody, InternalLog, Log};
+use std::sync::Arc;
+use weir_ingest::log::{EntryBody, InternalLog, Log, Partition, Receipt, TickKind};
 use weir_ingest::model::{AppendTime, EventTime, Offset};
 
-/// Rows for an internal log.
-pub type Write = (InternalLog, RecordBatch);
+/// What has to be durable before the next step; writes are queued in their order.
+#[derive(Debug)]
+pub enum Write {
+    /// Rows for an internal log.
+    Internal(InternalLog, RecordBatch),
+    /// Rows of the stream that the rule writes.
+    Rows {
+        /// Where.
+        partition: Arc<Partition>,
+        /// In stored form.
+        batch: RecordBatch,
+    },
+    /// A tick of that stream.
+    Tick {
+        /// Where.
+        partition: Arc<Partition>,
+        /// How far.
+        event_time: EventTime,
+        /// What for.
+        kind: TickKind,
+    },
+}
+
+impl Write {
+    /// Queues it.
+    pub fn begin(&self, log: &Log) -> Receipt {
+        match self {
+            Self::Internal(which, batch) => log.internal(*which).append(batch.clone()),
+            Self::Rows { partition, batch } => partition.append(batch.clone()),
+            Self::Tick { partition, event_time, kind } => partition.append_tick(*event_time, *kind),
+        }
+    }
+}
 
 /// A rule and its inputs.
 #[derive(Debug)]
@@ -30,6 +63,8 @@ pub struct Follower {
     written_from: BTreeMap<String, Offset>,
     /// All outputs, those before a checkpoint included.
     totals: Counts,
+    /// Of a rule that writes a stream.
+    sink: Option<Sink>,
 }
 
 /// The internal logs that hold outputs of rules.
@@ -83,6 +118,7 @@ impl Follower {
             written: BTreeMap::new(),
             written_from: BTreeMap::new(),
             totals: Counts::default(),
+            sink: None,
         }
     }
 
@@ -119,8 +155,12 @@ impl Follower {
     /// Learns what the internal logs hold of this rule; once, before the first step.
     /// # Errors
     /// An internal log cannot be read.
-    pub fn read_written(&mut self, log: &Log) -> Result<(), String> {
-        self.written = read_written(log, self.runner().identity().uid, &self.written_from)?;
+    pub fn read_written(&mut self, log: &Arc<Log>) -> Result<(), String> {
+        let uid = self.runner().identity().uid;
+        self.written = read_written(log, uid, &self.written_from)?;
+        if let Some(deriving) = self.runner().deriving() {
+            self.sink = Some(Sink::open(log, deriving.stream(), uid, deriving.next_ordinal())?);
+        }
         Ok(())
     }
 
@@ -183,16 +223,20 @@ impl Follower {
             outputs.transitions.into_iter().partition(|t| t.kind == TransitionKind::Row);
         let mut writes = Vec::new();
         if !alarms.is_empty() {
-            writes.push((InternalLog::Alarms, transition_rows::encode(&alarms)));
+            writes.push(Write::Internal(InternalLog::Alarms, transition_rows::encode(&alarms)));
         }
         if !rows.is_empty() {
-            writes.push((InternalLog::Rows, transition_rows::encode(&rows)));
+            writes.push(Write::Internal(InternalLog::Rows, transition_rows::encode(&rows)));
         }
         if !outputs.late.is_empty() {
-            writes.push((InternalLog::Late, encode_late(rule, &outputs.late)));
+            writes.push(Write::Internal(InternalLog::Late, encode_late(rule, &outputs.late)));
         }
         if !outputs.errors.is_empty() {
-            writes.push((InternalLog::RuleErrors, encode_errors(rule, &outputs.errors)));
+            let errors = encode_errors(rule, &outputs.errors);
+            writes.push(Write::Internal(InternalLog::RuleErrors, errors));
+        }
+        if let Some(sink) = &mut self.sink {
+            writes.extend(sink.writes(outputs.derived)?);
         }
         Ok((counts, writes))
     }

@@ -7,6 +7,7 @@ mod window_rows;
 
 pub use window_rows::WindowRows;
 
+use super::derived::Derived;
 use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     UInt32Array, UInt64Array,
@@ -25,6 +26,8 @@ pub struct Outputs {
     pub transitions: Vec<Transition>,
     /// Rows of closed windows of a rule without RAISE WHEN.
     pub rows: Vec<WindowRows>,
+    /// What goes into the stream that the rule writes, ticks included.
+    pub derived: Vec<Derived>,
     /// Readings that came too late.
     pub late: Vec<LateReading>,
     /// Readings an expression failed on.
@@ -34,12 +37,14 @@ pub struct Outputs {
 impl Outputs {
     /// Whether nothing came out.
     pub fn is_empty(&self) -> bool {
-        self.outputs() == 0 && self.late.is_empty() && self.errors.is_empty()
+        let lists = self.late.is_empty() && self.errors.is_empty();
+        lists && self.derived.is_empty() && self.outputs() == 0
     }
 
     /// Number of transitions and rows.
     pub fn outputs(&self) -> usize {
-        self.transitions.len() + self.rows.iter().map(WindowRows::len).sum::<usize>()
+        let rows = self.rows.iter().map(WindowRows::len).sum::<usize>();
+        self.transitions.len() + rows + self.derived.iter().map(Derived::rows).sum::<usize>()
     }
 
     /// All transitions and rows, in the order of their ordinals.
@@ -205,7 +210,11 @@ fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
 /// `batch`'s rows as JSON objects, without its last column (the row lane); NULLs are written.
 pub fn json_rows(batch: &RecordBatch) -> Vec<String> {
     let visible: Vec<usize> = (0..batch.num_columns() - 1).collect();
-    let batch = batch.project(&visible).expect("columns of the batch");
+    json_objects(&batch.project(&visible).expect("columns of the batch"))
+}
+
+/// `batch`'s rows as JSON objects; NULLs are written.
+pub fn json_objects(batch: &RecordBatch) -> Vec<String> {
     if batch.num_columns() == 0 {
         return vec!["{}".to_owned(); batch.num_rows()];
     }
@@ -213,7 +222,7 @@ pub fn json_rows(batch: &RecordBatch) -> Vec<String> {
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
         .build::<_, arrow::json::writer::LineDelimited>(&mut bytes);
-    let written = writer.write(&batch).and_then(|()| writer.finish());
+    let written = writer.write(batch).and_then(|()| writer.finish());
     drop(writer);
     match written {
         Ok(()) => String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect(),

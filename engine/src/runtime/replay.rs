@@ -6,6 +6,7 @@
 
 mod arrivals; // lines become inputs, ticks in between
 mod data; // the rules of a data directory over its own log
+mod derived; // what rules write is read by others
 mod definitions; // streams, tables and rules of a file
 mod lines; // outputs as NDJSON
 
@@ -19,6 +20,7 @@ use crate::sql::SqlError;
 use crate::stream::input::Input;
 use arrivals::Arrivals;
 use definitions::{Definitions, ReplayedRule};
+use derived::DerivedOffsets;
 use lines::Lines;
 use std::io::{BufRead, Write};
 use weir_ingest::model::AppendTime;
@@ -91,8 +93,12 @@ pub fn replay_file(
     out: &mut dyn Write,
 ) -> Result<Summary, ReplayError> {
     let definitions = Definitions::new(define, options)?;
-    let mut replay = Replay { runners: Vec::new(), journal: Vec::new(), lines: Lines::new(out) };
-    replay.runners = definitions.rules.iter().map(ReplayedRule::runner).collect();
+    let mut replay = Replay {
+        runners: definitions.rules.iter().map(ReplayedRule::runner).collect(),
+        offsets: DerivedOffsets::default(),
+        journal: Vec::new(),
+        lines: Lines::new(out),
+    };
     for input in &definitions.tables {
         replay.feed(&definitions, input)?;
     }
@@ -128,8 +134,16 @@ pub fn replay_file(
     Ok(summary)
 }
 
+/// Whether outputs are written as lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Saying {
+    Lines,
+    Nothing,
+}
+
 struct Replay<'o> {
     runners: Vec<Runner>,
+    offsets: DerivedOffsets,
     journal: Vec<Input>,
     lines: Lines<'o>,
 }
@@ -155,12 +169,10 @@ impl Replay<'_> {
         Ok(self.lines.settle()?)
     }
 
-    /// Feeds one input to every rule that reads it.
+    /// Feeds one input to every rule that reads it, and what they write to those that read that.
     fn feed(&mut self, definitions: &Definitions, input: &Input) -> Result<(), ReplayError> {
-        for (number, rule) in definitions.rules.iter().enumerate() {
-            let Some(own) = rule.own_input(input) else { continue };
-            let outputs = step(&mut self.runners[number], &own)?;
-            self.lines.outputs(number, &rule.identity.name, outputs);
+        for input in derived::pieces(definitions, input) {
+            self.tell(definitions, &input, Saying::Lines)?;
         }
         if definitions.keeps_journal {
             self.journal.push(input.clone());
@@ -168,17 +180,36 @@ impl Replay<'_> {
         Ok(())
     }
 
+    fn tell(
+        &mut self,
+        definitions: &Definitions,
+        input: &Input,
+        saying: Saying,
+    ) -> Result<(), ReplayError> {
+        let mut written = Vec::new();
+        for (number, rule) in definitions.rules.iter().enumerate() {
+            let Some(own) = rule.own_input(input) else { continue };
+            let outputs = step(&mut self.runners[number], &own)?;
+            if let Some(stream) = rule.into {
+                written.extend(self.offsets.inputs(definitions, stream, &outputs.derived)?);
+            }
+            if saying == Saying::Lines {
+                self.lines.outputs(number, &rule.identity.name, outputs);
+            }
+        }
+        written.iter().try_for_each(|input| self.tell(definitions, input, saying))
+    }
+
     /// What is persisted is the input; everything else is dropped and built again from it. What comes
     /// out of that was written before.
     fn restart(&mut self, definitions: &Definitions) -> Result<(), ReplayError> {
         self.runners = definitions.rules.iter().map(ReplayedRule::runner).collect();
-        for input in &self.journal {
-            for (rule, runner) in definitions.rules.iter().zip(&mut self.runners) {
-                if let Some(own) = rule.own_input(input) {
-                    step(runner, &own)?;
-                }
-            }
+        self.offsets = DerivedOffsets::default();
+        let journal = std::mem::take(&mut self.journal);
+        for input in journal.iter().flat_map(|input| derived::pieces(definitions, input)) {
+            self.tell(definitions, &input, Saying::Nothing)?;
         }
+        self.journal = journal;
         Ok(())
     }
 }

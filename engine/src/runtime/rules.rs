@@ -3,6 +3,7 @@
 //! Promise: a statement returns after it is durable; a rule that cannot start is listed with its reason
 //! and does not stop the others (P10).
 
+mod derived; // CREATE STREAM ... AS SELECT
 mod listing; // SHOW and EXPLAIN
 mod operators; // ACKNOWLEDGE, SHELVE and the others
 mod replace; // CREATE OR REPLACE
@@ -85,6 +86,7 @@ impl Rules {
         policy: CheckpointPolicy,
     ) -> Result<Arc<Self>, SqlError> {
         let stored = log.catalog().list(RULES).map_err(refused)?;
+        derived::sweep(&log, &stored);
         let rules = Arc::new(Self {
             book: Mutex::new(Book::new(&log)),
             log,
@@ -157,6 +159,7 @@ impl Rules {
         let name = statement.name.clone();
         let there = self.running.lock().get(&name).cloned();
         if let Some(rule) = there {
+            derived::check_replaced(&rule.stored, &statement)?;
             return match statement.existing {
                 Existing::Keep => Ok(format!("rule '{name}' was there already")),
                 Existing::Refuse => Err(SqlError::new(format!("there is a rule '{name}' already"))
@@ -168,15 +171,26 @@ impl Rules {
             };
         }
         let planned = planned(statement, &relations(&self.log, &self.references))?;
+        let stream = self.create_stream_of(&planned)?;
+        let created = self.create_planned(name, planned);
+        if let (Err(_), Some(stream)) = (&created, stream) {
+            // What has no rule would be swept at the next start.
+            drop(self.log.drop_stream(&stream));
+        }
+        created
+    }
+
+    fn create_planned(&self, name: String, planned: Planned) -> Result<String, SqlError> {
         let uid = self.log.catalog().next_uid(RULES).map_err(refused)?;
         let stored = StoredRule::starting(&self.log, &planned, uid, StartFrom::Now);
         let versions = Versions::new(stored.open(&self.log, &planned)?);
         self.store(&name, &stored)?;
         let task = self.start(&stored, Follower::new(versions))?;
         let how = describe(&planned);
-        let rule = Rule { stored, versions: vec![planned], running: Ok(task) };
-        self.running.lock().insert(name.clone(), Arc::new(rule));
-        Ok(format!("rule '{name}' is running: {how}"))
+        let rule = Arc::new(Rule { stored, versions: vec![planned], running: Ok(task) });
+        self.running.lock().insert(name.clone(), Arc::clone(&rule));
+        let rule_is = |how: String| format!("rule '{name}' is running: {how}");
+        Ok(derived::said(&rule).unwrap_or_else(|| rule_is(how)))
     }
 
     fn store(&self, name: &str, stored: &StoredRule) -> Result<(), SqlError> {
@@ -189,6 +203,13 @@ impl Rules {
     /// There is no such rule, or the catalog refused.
     pub fn drop_rule(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
         let _one = self.changing.lock();
+        if self.stream_of(name).is_some() {
+            return Err(derived::no_rule_alone(name));
+        }
+        self.drop_named(name, missing)
+    }
+
+    fn drop_named(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
         let Some(rule) = self.running.lock().get(name).cloned() else {
             return match missing {
                 Missing::Ignore => Ok(format!("there was no rule '{name}'")),

@@ -5,6 +5,7 @@
 //! Elsewhere: who feeds it and who writes its outputs down is the task's.
 
 mod dense;
+mod deriving;
 mod evaluate;
 mod readings;
 mod sessions;
@@ -15,6 +16,7 @@ mod windows;
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
 
+use super::derived::Deriving;
 use super::outputs::{LateReading, MissedWindows, Outputs, ReadingPlace, RuleError};
 use crate::alarms::{
     self, Condition, Judging, NoData, RuleAlarms, RuleIdentity, RuleRows, RuleSettings, Subjects,
@@ -75,6 +77,7 @@ pub struct Runner {
 enum Judge {
     Alarms(RuleAlarms),
     Rows(RuleRows),
+    Readings(Deriving),
 }
 
 /// Why a rule cannot go on.
@@ -156,7 +159,7 @@ impl Runner {
     pub fn alarms(&self) -> Option<&RuleAlarms> {
         match &self.judge {
             Judge::Alarms(alarms) => Some(alarms),
-            Judge::Rows(_) => None,
+            Judge::Rows(_) | Judge::Readings(_) => None,
         }
     }
 
@@ -185,6 +188,7 @@ impl Runner {
                 if *flush == Flush::Yes || self.is_something_due() {
                     self.time_passes(*appended, &mut out)?;
                 }
+                self.pass_flush_on(*flush, *appended, &mut out);
             }
             Input::Restart { down_from, appended, .. } => {
                 let from = self.shut.map_or(down_from.0, |(from, _)| from);
@@ -220,7 +224,7 @@ impl Runner {
     pub fn drop_rule(&mut self, at: EventTime, appended: AppendTime) -> Vec<Transition> {
         match &mut self.judge {
             Judge::Alarms(alarms) => alarms.rule_dropped(at, appended),
-            Judge::Rows(_) => Vec::new(),
+            Judge::Rows(_) | Judge::Readings(_) => Vec::new(),
         }
     }
 
@@ -252,7 +256,11 @@ impl Runner {
     }
 
     fn next_due(&self) -> Option<i64> {
-        self.alarms().and_then(RuleAlarms::next_due).map(|due| due.0)
+        match &self.judge {
+            Judge::Alarms(alarms) => alarms.next_due().map(|due| due.0),
+            Judge::Readings(deriving) => Some(deriving.next_tick()),
+            Judge::Rows(_) => None,
+        }
     }
 
     /// Fires everything that event time has come to, in its order.
@@ -269,6 +277,7 @@ impl Runner {
         {
             out.transitions.extend(alarms.advance(timed, appended));
         }
+        self.tick_on(appended, out);
         Ok(())
     }
 
@@ -374,6 +383,9 @@ fn micros(duration: Duration) -> i64 {
 }
 
 fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) -> Judge {
+    if let Some(into) = &plan.into {
+        return Judge::Readings(Deriving::new(Arc::clone(into)));
+    }
     let templates = plan.streams.iter().map(|s| s.template().clone()).collect();
     let subjects = Subjects::new(&identity.name, templates);
     let Some(raise) = &statement.raise else {

@@ -12,7 +12,6 @@ use super::marks::Mark;
 use super::versions::Version;
 use crate::alarms::{RuleAlarms, StaleAlarms};
 use crate::stream::watermark::NEVER;
-use arrow::array::RecordBatch;
 use futures::FutureExt;
 use keeper::Keeper;
 use parking_lot::Mutex;
@@ -22,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 use weir_ingest::io::Clock;
-use weir_ingest::log::{AppendError, InternalLog, Log};
+use weir_ingest::log::{AppendError, Log, Receipt};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// How a rule is.
@@ -376,13 +375,20 @@ impl Worker {
     }
 
     fn append_all(&self, writes: Vec<Write>) -> Result<(), String> {
-        writes.into_iter().try_for_each(|(which, batch)| self.append(which, &batch))
+        let begun: Vec<(Write, Receipt)> = writes
+            .into_iter()
+            .map(|write| {
+                let receipt = write.begin(&self.log);
+                (write, receipt)
+            })
+            .collect();
+        begun.into_iter().try_for_each(|(write, receipt)| self.append(&write, receipt))
     }
 
-    /// Waits until the batch is durable; on a full disk, until there is room.
-    fn append(&self, which: InternalLog, batch: &RecordBatch) -> Result<(), String> {
+    /// Waits until it is durable; on a full disk, until there is room.
+    fn append(&self, write: &Write, mut receipt: Receipt) -> Result<(), String> {
         loop {
-            match self.log.internal(which).append(batch.clone()).wait() {
+            match receipt.wait() {
                 Ok(_) => return Ok(()),
                 // What is not written now comes again when the rule is rebuilt.
                 Err(AppendError::Full { .. }) if *self.wished.borrow() == Wish::Stop => {
@@ -390,6 +396,7 @@ impl Worker {
                 }
                 Err(AppendError::Full { .. }) => {
                     std::thread::sleep(self.log.clock().real(Duration::from_millis(200)));
+                    receipt = write.begin(&self.log);
                 }
                 Err(error) => return Err(error.to_string()),
             }

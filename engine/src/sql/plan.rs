@@ -4,9 +4,12 @@
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
 mod dense;
+mod derivation;
 mod session;
 mod walk;
 mod windows;
+
+pub use derivation::Derivation;
 
 use super::planner;
 use super::{RuleStatement, SqlError};
@@ -63,6 +66,8 @@ pub struct RulePlan {
     pub suppress: Option<Arc<dyn PhysicalExpr>>,
     /// The reference tables it joins.
     pub tables: Vec<String>,
+    /// What makes its rows into readings of a stream.
+    pub into: Option<Arc<Derivation>>,
     /// The plan as text, for EXPLAIN RULE.
     pub explained: String,
     /// Tells plans apart: of the rule's text, of how it is planned, and of its streams.
@@ -143,6 +148,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
     Ok(RulePlan {
         key: key(rule, &walked, &output)?,
+        into: derivation::of(rule, &output)?.map(Arc::new),
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
         clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
         suppress: rule.suppress.as_ref().map(condition).transpose()?,
@@ -244,7 +250,7 @@ fn key(rule: &RuleStatement, walked: &walk::Walked, output: &SchemaRef) -> Resul
         (None, Some(group)) => group.clone(),
         (None, None) => return Ok(Key::Topic),
     };
-    if rule.key.is_none() && names.is_empty() {
+    if rule.into.is_some() || (rule.key.is_none() && names.is_empty()) {
         return Ok(Key::Columns(Vec::new()));
     }
     let columns = names.into_iter().map(|name| match output.column_with_name(&name) {

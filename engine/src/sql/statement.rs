@@ -9,7 +9,9 @@ pub use crate::alarms::Severity;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use std::time::Duration;
-use weir_ingest::model::{Column, ColumnType, EventTime, StreamDefinition, TopicPattern};
+use weir_ingest::model::{
+    Column, ColumnType, EventTime, StreamDefinition, StreamOptions, TopicPattern, TopicTemplate,
+};
 
 /// One statement of weir's SQL.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,7 @@ pub enum Statement {
         /// What happens when there is none.
         missing: Missing,
     },
-    /// `CREATE [OR REPLACE] RULE ...`
+    /// `CREATE [OR REPLACE] RULE ...`, `CREATE STREAM ... AS SELECT ...`
     CreateRule(RuleStatement),
     /// `DROP RULE [IF EXISTS] name`
     DropRule {
@@ -152,8 +154,21 @@ pub struct RuleStatement {
     pub no_data: Option<NoData>,
     /// The SELECT behind `AS`, with window sugar rewritten.
     pub query: Box<ast::Query>,
+    /// CREATE STREAM ... AS SELECT: the stream of the rule's name, into which its rows go.
+    pub into: Option<IntoStream>,
     /// The whole statement as written.
     pub text: String,
+}
+
+/// What CREATE STREAM ... AS SELECT says of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntoStream {
+    /// The columns; those of the SELECT where none are written.
+    pub columns: Option<Vec<Column>>,
+    /// The topic template; its captures are columns of the SELECT.
+    pub template: TopicTemplate,
+    /// `WITH (...)`.
+    pub options: StreamOptions,
 }
 
 /// Where a rule starts to read.

@@ -95,6 +95,11 @@ impl Progress {
         self.least(Until::Timed)
     }
 
+    /// How far FLUSH STREAM was said in all lanes.
+    pub fn rule_flushed(&self) -> i64 {
+        self.lanes.iter().map(|lane| lane.flushed).min().unwrap_or(NEVER)
+    }
+
     /// The rule's watermark: the least of its lanes.
     pub fn rule_watermark(&self) -> i64 {
         (0..self.lanes.len()).map(|lane| self.watermark(lane)).min().unwrap_or(NEVER)

@@ -106,7 +106,10 @@ impl Decoder<'_> {
         let topic = topics.get(row).ok_or(RefusalReason::MissingTopic)?;
         let found = self.streams.find(topic);
         let stream = match &found {
-            Some(route) => Arc::clone(&route.stream),
+            Some(route) => {
+                route.stream.check_door(topic)?;
+                Arc::clone(&route.stream)
+            }
             None => stream_of(self.streams, topic)?,
         };
         let position = targets.iter().position(|t| t.stream.uid() == stream.uid());

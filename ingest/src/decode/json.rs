@@ -205,7 +205,10 @@ impl<'a> Decoder<'a> {
         let topic = self.topic(text, shape, envelope)?;
         let found = self.streams.find(&topic);
         let target = match &found {
-            Some(route) => self.target(&route.stream),
+            Some(route) => {
+                route.stream.check_door(&topic)?;
+                self.target(&route.stream)
+            }
             None => {
                 let stream = stream_of(self.streams, &topic)?;
                 self.target(&stream)
@@ -334,11 +337,13 @@ fn finished(
 /// The stream that takes a topic not seen before; hands out nothing.
 pub(super) fn stream_of(streams: &Streams, topic: &str) -> Result<Arc<Stream>, RefusalReason> {
     check_topic(topic)?;
-    streams
+    let stream = streams
         .all()
         .into_iter()
         .find(|s| s.definition().template().match_path(topic).is_some())
-        .ok_or_else(|| RefusalReason::NoStream(topic.to_owned()))
+        .ok_or_else(|| RefusalReason::NoStream(topic.to_owned()))?;
+    stream.check_door(topic)?;
+    Ok(stream)
 }
 
 /// The topic a refused row named, as far as it can be told: for the dead letters.

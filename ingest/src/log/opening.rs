@@ -205,7 +205,7 @@ pub(super) fn stream(
     let name = definition.name().to_owned();
     let count = definition.options().partitions;
     let current = Arc::new(CurrentSchema::new(schema_id, definition));
-    let policy = TickPolicy::new(current.get().1.options(), count, env.append_clock.floor());
+    let policy = TickPolicy::of(&current.get().1, env.append_clock.floor());
     let ticks = Arc::new(Mutex::new(policy));
     let partitions = (0..count)
         .map(|n| {
@@ -314,8 +314,7 @@ pub(super) fn rebuild_dedupe(log: &Log, stream: &Stream) {
 fn resume_ticks(log: &Log, stream: &Stream) {
     let definition = stream.definition();
     let opened = log.append_clock().floor();
-    let options = definition.options();
-    let mut policy = TickPolicy::new(options, options.partitions, opened);
+    let mut policy = TickPolicy::of(&definition, opened);
     for partition in stream.partitions() {
         if let Some((event, appended)) = newest_event(partition) {
             policy.resume(partition.id(), event, appended);

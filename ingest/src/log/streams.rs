@@ -8,8 +8,8 @@ use super::errors::StreamChangeError;
 use super::partition::Partition;
 use super::{AppendError, Receipt, TickPolicy};
 use crate::model::{
-    Limits, PartitionId, RefusalReason, SchemaId, SeriesDirectory, SeriesId, StreamDefinition,
-    StreamUid, partition_of,
+    FedBy, Limits, PartitionId, RefusalReason, SchemaId, SeriesDirectory, SeriesId,
+    StreamDefinition, StreamUid, partition_of,
 };
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +49,7 @@ pub struct Stream {
     unknown_fields: UnknownFieldCounts,
     env: Arc<Env>,
     ticks: Arc<Mutex<TickPolicy>>,
+    fed_by: FedBy,
 }
 
 /// The newest version of a stream's columns; shared with its committers.
@@ -83,7 +84,31 @@ impl Stream {
         ticks: Arc<Mutex<TickPolicy>>,
     ) -> Self {
         let unknown_fields = UnknownFieldCounts::default();
-        Self { uid, current, series, series_durable, partitions, unknown_fields, env, ticks }
+        let fed_by = current.get().1.fed_by();
+        Self {
+            uid,
+            current,
+            series,
+            series_durable,
+            partitions,
+            unknown_fields,
+            env,
+            ticks,
+            fed_by,
+        }
+    }
+
+    /// Whether doors may take readings of `topic`, which is one of its own.
+    /// # Errors
+    /// Its rule writes it.
+    pub fn check_door(&self, topic: &str) -> Result<(), RefusalReason> {
+        match self.fed_by {
+            FedBy::Doors => Ok(()),
+            FedBy::Rule => Err(RefusalReason::WrittenByRule {
+                topic: topic.to_owned(),
+                stream: self.definition().name().to_owned(),
+            }),
+        }
     }
 
     pub(super) fn ticks(&self) -> &Mutex<TickPolicy> {
@@ -183,10 +208,19 @@ impl Streams {
         self.by_name.read().get(name).map(Arc::clone)
     }
 
-    /// Where the readings of `topic` go; a topic not seen before gets an id.
+    /// Where the readings of `topic` go that come in at a door; a topic not seen before gets an id.
     /// # Errors
-    /// It is no topic, no stream takes it, or the server has too many series.
+    /// It is no topic, no stream takes it, a rule writes it, or the server has too many series.
     pub fn route(&self, topic: &str) -> Result<Route, RefusalReason> {
+        let route = self.place(topic)?;
+        route.stream.check_door(topic)?;
+        Ok(route)
+    }
+
+    /// As [`Self::route`], also for the rule that writes a stream.
+    /// # Errors
+    /// It is no topic, no stream has it, or the server has too many series.
+    pub fn place(&self, topic: &str) -> Result<Route, RefusalReason> {
         if let Some(route) = self.find(topic) {
             return Ok(route);
         }

@@ -7,7 +7,7 @@
 //! (kind 1) or, when the whole stream is silent and its newest reading was live, that reading's event
 //! time plus the time gone by since (kind 2). A tick that would tell the partition nothing is left out.
 
-use crate::model::{AppendTime, EventTime, PartitionId, StreamOptions};
+use crate::model::{AppendTime, EventTime, FedBy, PartitionId, StreamDefinition, StreamOptions};
 use std::time::Duration;
 
 /// A tick to be written.
@@ -62,7 +62,18 @@ struct Newest {
 }
 
 impl TickPolicy {
-    /// A policy for a stream whose doors opened at `opened`: silence counts from then.
+    /// The policy of a stream whose doors opened at `opened`. The rule that writes a stream writes its
+    /// ticks, too.
+    pub fn of(stream: &StreamDefinition, opened: AppendTime) -> Self {
+        let options = stream.options();
+        match stream.fed_by() {
+            FedBy::Doors => Self::new(options, options.partitions, opened),
+            FedBy::Rule => Self::new(options, 0, opened),
+        }
+    }
+
+    /// A policy for a stream whose doors opened at `opened`: silence counts from then. Without
+    /// partitions it never gives a tick.
     pub fn new(options: &StreamOptions, partitions: u32, opened: AppendTime) -> Self {
         let idle_us = micros(options.idle).max(2);
         let silence = Silence { last_row: opened.0, next_slot: opened.0 + idle_us, known: None };
@@ -82,14 +93,14 @@ impl TickPolicy {
         newest_event: EventTime,
         appended: AppendTime,
     ) {
-        let silence = &mut self.partitions[partition.0 as usize];
+        let Some(silence) = self.partitions.get_mut(partition.0 as usize) else { return };
         silence.known = silence.known.max(Some(newest_event.0));
         self.note_newest(newest_event.0, appended.0);
     }
 
     /// Rows were appended whose largest event time is `max_event`.
     pub fn on_rows(&mut self, partition: PartitionId, max_event: EventTime, appended: AppendTime) {
-        let silence = &mut self.partitions[partition.0 as usize];
+        let Some(silence) = self.partitions.get_mut(partition.0 as usize) else { return };
         silence.last_row = appended.0;
         silence.next_slot = appended.0 + self.idle_us;
         silence.known = silence.known.max(Some(max_event.0));
@@ -195,6 +206,14 @@ mod tests {
         assert_eq!(policy.next_due(), Some(AppendTime(10 * SECOND)));
         assert_eq!(seconds(&policy.due(AppendTime(10 * SECOND))), [(1, 7)]);
         assert_eq!(seconds(&policy.due(AppendTime(15 * SECOND))), [], "nothing new to say");
+    }
+
+    #[test]
+    fn a_stream_that_a_rule_writes_gets_no_ticks_of_the_clock() {
+        let mut policy = TickPolicy::new(&StreamOptions::default(), 0, AppendTime(0));
+        row(&mut policy, 1, 7, 8);
+        assert_eq!(policy.next_due(), None);
+        assert_eq!(policy.outlook(PartitionId(1)), TickOutlook::Silent);
     }
 
     #[test]

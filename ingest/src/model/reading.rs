@@ -5,7 +5,7 @@
 
 use super::ids::{AppendTime, Offset, PartitionId};
 use super::series::SeriesSnapshot;
-use super::stream::{StreamDefinition, utc_timestamp};
+use super::stream::{FedBy, StreamDefinition, utc_timestamp};
 use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
@@ -191,7 +191,7 @@ fn table_column(
             let first = at.base_offset.0;
             Arc::new(UInt64Array::from_iter_values(first..first + rows as u64))
         }
-        "publisher" => anonymous(rows),
+        "publisher" => publisher(stream, rows),
         name => match stream.levels().iter().position(|level| level == name) {
             Some(level) => dictionary(stored, &series.levels[level]),
             None => match stored.column_by_name(name) {
@@ -203,9 +203,13 @@ fn table_column(
 }
 
 /// Until tokens exist every caller is `anonymous`.
-fn anonymous(rows: usize) -> ArrayRef {
+fn publisher(stream: &StreamDefinition, rows: usize) -> ArrayRef {
+    let publisher = match stream.fed_by() {
+        FedBy::Doors => "anonymous".to_owned(),
+        FedBy::Rule => format!("rules/{}", stream.name()),
+    };
     let keys = UInt32Array::from(vec![0; rows]);
-    Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(vec!["anonymous"]))))
+    Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(vec![publisher]))))
 }
 
 fn dictionary(stored: &RecordBatch, values: &ArrayRef) -> ArrayRef {

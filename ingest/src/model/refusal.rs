@@ -39,6 +39,16 @@ pub enum RefusalReason {
         "no stream takes the topic '{0}'; CREATE STREAM with a template that matches it, or see SHOW STREAMS"
     )]
     NoStream(String),
+    /// Its stream takes no readings.
+    #[error(
+        "the topic '{topic}' is of the stream '{stream}', which its rule writes (CREATE STREAM ... AS SELECT); publish to the streams that it reads"
+    )]
+    WrittenByRule {
+        /// The topic.
+        topic: String,
+        /// Its stream.
+        stream: String,
+    },
     /// No event time.
     #[error("the reading has no '{0}'; send one, or create the stream WITH (time = 'arrival')")]
     MissingTime(String),
@@ -122,6 +132,7 @@ impl RefusalReason {
             Self::MissingTopic => "missing_topic",
             Self::Topic(_) => "topic",
             Self::NoStream(_) => "no_stream",
+            Self::WrittenByRule { .. } => "written_by_rule",
             Self::MissingTime(_) => "missing_time",
             Self::BadTime { .. } => "bad_time",
             Self::Future { .. } => "future",

@@ -204,6 +204,17 @@ pub enum StreamError {
     Template(#[from] TopicError),
 }
 
+/// Who writes the rows of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FedBy {
+    /// Whoever publishes to its topics.
+    #[default]
+    Doors,
+    /// The rule of its name (CREATE STREAM ... AS SELECT); doors refuse its topics.
+    Rule,
+}
+
 /// One version of a stream's declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamDefinition {
@@ -211,6 +222,8 @@ pub struct StreamDefinition {
     columns: Vec<Column>,
     template: TopicTemplate,
     options: StreamOptions,
+    #[serde(default)]
+    fed_by: FedBy,
     #[serde(skip)]
     stored: StoredSchemas,
 }
@@ -241,8 +254,23 @@ impl StreamDefinition {
                 return Err(StreamError::DuplicateColumn(column.clone()));
             }
         }
-        let stored = StoredSchemas::default();
-        Ok(Self { name: name.to_owned(), columns, template, options, stored })
+        let (fed_by, stored) = (FedBy::Doors, StoredSchemas::default());
+        Ok(Self { name: name.to_owned(), columns, template, options, fed_by, stored })
+    }
+
+    /// The same stream, written by the rule of its name: nothing of it waits for what is late, and
+    /// nothing is told apart by ids of senders.
+    #[must_use]
+    pub fn fed_by_rule(mut self) -> Self {
+        self.fed_by = FedBy::Rule;
+        self.options.lateness = Duration::ZERO;
+        self.options.dedupe = Duration::ZERO;
+        self
+    }
+
+    /// Who writes its rows.
+    pub fn fed_by(&self) -> FedBy {
+        self.fed_by
     }
 
     /// The next version, with one more nullable column at the end of the fields.
@@ -251,7 +279,9 @@ impl StreamDefinition {
     pub fn with_column(&self, column: Column) -> Result<Self, StreamError> {
         let mut columns = self.columns.clone();
         columns.push(column);
-        Self::new(&self.name, columns, self.template.clone(), self.options.clone())
+        let fed_by = self.fed_by;
+        let next = Self::new(&self.name, columns, self.template.clone(), self.options.clone())?;
+        Ok(Self { fed_by, ..next })
     }
 
     /// The same stream with other options, for a replay that overrides the partition count.

@@ -249,12 +249,9 @@ impl<'d> Arrivals<'d> {
         }
         self.last_append = append.0;
         self.taken += 1;
-        let options = self.definitions.streams[stream].definition();
-        let partitions = options.options().partitions;
+        let definition = self.definitions.streams[stream].definition();
         // Silence counts from the first reading: no door was open before it.
-        let policy = state
-            .policy
-            .get_or_insert_with(|| TickPolicy::new(options.options(), partitions, append));
+        let policy = state.policy.get_or_insert_with(|| TickPolicy::of(&definition, append));
         policy.on_rows(partition, time, append);
         state.newest = state.newest.max(Some(time.0));
         let offset = &mut state.offsets[partition.0 as usize];

@@ -42,6 +42,8 @@ pub(super) struct ReplayedRule {
     /// Position of each of its streams among all.
     streams: Vec<usize>,
     starts_after: AppendTime,
+    /// Position of the stream it writes.
+    pub(super) into: Option<usize>,
 }
 
 impl ReplayedRule {
@@ -104,7 +106,7 @@ impl Definitions {
                 let change = inserted(insert, fold)?;
                 self.table(&change, fold)
             }
-            Statement::CreateRule(rule) => self.rule(position, rule, fold),
+            Statement::CreateRule(rule) => self.rule(position, rule, options, fold),
             _ => Err(SqlError::new(
                 "a replay takes CREATE STREAM, CREATE TABLE, INSERT and CREATE RULE",
             )
@@ -142,6 +144,7 @@ impl Definitions {
         &mut self,
         position: u64,
         statement: RuleStatement,
+        options: &ReplayOptions,
         fold: &TableFold,
     ) -> Result<(), SqlError> {
         let definitions = || self.streams.iter().map(|s| s.definition());
@@ -168,10 +171,12 @@ impl Definitions {
             Some(StartFrom::Timestamp(EventTime(at))) => AppendTime(at - 1),
             Some(StartFrom::Now | StartFrom::Earliest) | None => AppendTime(i64::MIN),
         };
+        let into = plan.into.as_ref().map(|into| self.stream((*into.stream).clone(), options));
+        let into = into.transpose()?.map(|()| self.streams.len() - 1);
         if statement.existing == Existing::Replace {
             self.rules.retain(|rule| rule.identity.name != statement.name);
         }
-        self.rules.push(ReplayedRule { identity, statement, plan, streams, starts_after });
+        self.rules.push(ReplayedRule { identity, statement, plan, streams, starts_after, into });
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::alarms::{Transition, TransitionKind};
 use crate::deliver::event::rfc3339;
-use crate::runtime::outputs::Outputs;
+use crate::runtime::derived::Derived;
+use crate::runtime::outputs::{Outputs, json_objects};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -61,6 +62,17 @@ impl<'o> Lines<'o> {
                 }
             };
             self.waiting.push((transition.append_time, number, line));
+        }
+        for derived in &outputs.derived {
+            let Derived::Rows(rows) = derived else { continue };
+            self.counts.rows += rows.times.len() as u64;
+            for (row, values) in json_objects(&rows.fields).into_iter().enumerate() {
+                let mut line = Object::new("row");
+                line.text("rule", rule);
+                line.text("topic", &rows.topics[row]);
+                line.text("time", &rfc3339(EventTime(rows.times[row])));
+                self.waiting.push((rows.appended, number, line.end(&values)));
+            }
         }
         for late in &outputs.late {
             self.counts.late += 1;

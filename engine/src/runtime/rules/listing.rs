@@ -27,6 +27,10 @@ impl Rules {
         }
         if let Some(planned) = rule.planned() {
             lines.push(("evaluated", describe(planned)));
+            if let Some(into) = &planned.plan.into {
+                let template = into.stream.template().as_str();
+                lines.push(("writes", format!("the stream '{}', {template}", into.stream.name())));
+            }
             if let Shape::Windowed(aggregation) = &planned.plan.shape {
                 lines.push(("path", describe_path(&aggregation.path)));
             }

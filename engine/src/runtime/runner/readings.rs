@@ -61,7 +61,9 @@ impl Runner {
                             *first = (verdict, result);
                         }
                     }
-                    (Some(_), Judge::Rows(_)) | (None, _) => of_row.push((verdict, result)),
+                    (Some(_), Judge::Rows(_) | Judge::Readings(_)) | (None, _) => {
+                        of_row.push((verdict, result));
+                    }
                 }
             }
             for (verdict, result) in of_row {
@@ -157,6 +159,10 @@ impl Runner {
                 Suppression::No
             }
         };
+        if let Judge::Readings(_) = &self.judge {
+            self.derive_reading(&batch.slice(result.position, 1), rows, row, out);
+            return Ok(());
+        }
         let at = rows.times()[row];
         let evidence = || Evidence {
             values: json_row(batch, result.position),
@@ -169,6 +175,7 @@ impl Runner {
                 let result = ResultRow { key: &result.key, at: EventTime(at), place };
                 out.transitions.push(result_rows.row(result, rows.appended(row), evidence())?);
             }
+            Judge::Readings(_) => {}
             Judge::Alarms(alarms) if alarms.settings().judging == Judging::InEventTime => {
                 if at < watermark {
                     self.late(rows, row, watermark, None, out);

@@ -4,6 +4,7 @@
 //! bit (S3). Where the state of an aggregate cannot be put back so, the rows of its open windows are
 //! read again: until the place of the checkpoint they only fill panes, and nothing comes of them.
 
+use super::super::derived::DerivingState;
 use super::super::outputs::Outputs;
 use super::readings::Buffered;
 use super::succession::Term;
@@ -38,6 +39,7 @@ pub struct RunnerState {
 enum JudgeState {
     Alarms(RuleAlarmsState),
     Rows(RuleRowsState),
+    Readings(DerivingState),
 }
 
 /// What rows that are read again must not change.
@@ -71,6 +73,7 @@ impl Runner {
             judge: match &self.judge {
                 Judge::Alarms(alarms) => JudgeState::Alarms(alarms.state()),
                 Judge::Rows(rows) => JudgeState::Rows(rows.state()),
+                Judge::Readings(deriving) => JudgeState::Readings(deriving.state()),
             },
             windows: self.windows.as_ref().map(|windows| windows.state()),
             sessions: self.sessions.as_ref().map(|sessions| sessions.state()),
@@ -104,6 +107,7 @@ impl Runner {
                 *alarms = RuleAlarms::restore(alarms.settings().clone(), state);
             }
             (Judge::Rows(rows), JudgeState::Rows(state)) => rows.restore(state),
+            (Judge::Readings(deriving), JudgeState::Readings(state)) => deriving.restore(state),
             _ => return Err("only one of them has RAISE WHEN".to_owned()),
         }
         let mut again = Vec::new();

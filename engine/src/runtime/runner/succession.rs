@@ -147,7 +147,7 @@ impl Runner {
         let time = EventTime(at.0);
         let transitions = match (succession, &mut self.judge) {
             (Succession::Afresh(_), Judge::Alarms(alarms)) => alarms.rule_replaced(time, at),
-            (Succession::Afresh(_), Judge::Rows(_))
+            (Succession::Afresh(_), Judge::Rows(_) | Judge::Readings(_))
             | (Succession::Windows | Succession::Readings, _) => Vec::new(),
         };
         Outputs { transitions, ..Outputs::default() }
@@ -179,6 +179,8 @@ impl Runner {
             }
             (_, Judge::Alarms(new)) => new.go_on_from(ordinal),
             (_, Judge::Rows(new)) => new.go_on_from(ordinal),
+            // A rule that writes a stream is not replaced.
+            (_, Judge::Readings(_)) => {}
         }
     }
 
@@ -198,6 +200,7 @@ impl Runner {
         match &self.judge {
             Judge::Alarms(alarms) => alarms.next_ordinal(),
             Judge::Rows(rows) => rows.next_ordinal(),
+            Judge::Readings(deriving) => deriving.next_ordinal(),
         }
     }
 

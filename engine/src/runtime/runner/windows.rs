@@ -216,7 +216,7 @@ impl Runner {
             Key::Topic => Vec::new(),
         };
         for batch in self.result_rows(closed, appended, out) {
-            if batch.num_rows() == 0 {
+            if batch.num_rows() == 0 || self.derive_window(&batch, closed.end, appended, out) {
                 continue;
             }
             let sensors = sensors_of(closed, &batch);
@@ -237,6 +237,7 @@ impl Runner {
                     batch,
                     appended,
                 }),
+                Judge::Readings(_) => {}
                 Judge::Alarms(alarms) => {
                     let keys = keys(&self.plan, &batch).unwrap_or_default();
                     let rows: Vec<WindowRow> = keys

@@ -3,7 +3,8 @@
 use crate::sql::error::{Position, SqlError};
 use crate::sql::refusals;
 use crate::sql::statement::{
-    Condition, Existing, NoData, NoDataAction, RuleStatement, Severity, StartFrom, Statement,
+    Condition, Existing, IntoStream, NoData, NoDataAction, RuleStatement, Severity, StartFrom,
+    Statement,
 };
 use crate::sql::suggest::did_you_mean;
 use crate::sql::tokens::Cursor;
@@ -34,10 +35,7 @@ pub(super) fn create(cursor: &mut Cursor, existing: Existing) -> Result<Statemen
     let name = cursor.name("the name of the rule")?;
     check_name(&name).map_err(|error| error.at(name_at))?;
     let clauses = clauses(cursor)?;
-    let mut query = cursor.query()?;
-    refusals::check_query(&mut query)?;
-    refusals::check_volatile(&query)?;
-    check_shape(&query)?;
+    let query = select(cursor)?;
     if clauses.raise.is_some() {
         check_having(&query.body)?;
     }
@@ -52,8 +50,43 @@ pub(super) fn create(cursor: &mut Cursor, existing: Existing) -> Result<Statemen
         suppress: clauses.suppress.map(|(expr, _)| expr),
         no_data: clauses.no_data.map(|(no_data, _)| no_data),
         query,
+        into: None,
         text: cursor.text(),
     }))
+}
+
+/// Takes `[START FROM ...] AS SELECT ...` of CREATE STREAM.
+pub(super) fn into_stream(
+    cursor: &mut Cursor,
+    name: String,
+    existing: Existing,
+    into: IntoStream,
+) -> Result<Statement, SqlError> {
+    let start = if cursor.eat(&["start", "from"]) { Some(start(cursor)?) } else { None };
+    cursor.expect(&["as"])?;
+    let query = select(cursor)?;
+    Ok(Statement::CreateRule(RuleStatement {
+        name,
+        existing,
+        severity: Severity::default(),
+        key: None,
+        start,
+        raise: None,
+        clear: None,
+        suppress: None,
+        no_data: None,
+        query,
+        into: Some(into),
+        text: cursor.text(),
+    }))
+}
+
+fn select(cursor: &mut Cursor) -> Result<Box<Query>, SqlError> {
+    let mut query = cursor.query()?;
+    refusals::check_query(&mut query)?;
+    refusals::check_volatile(&query)?;
+    check_shape(&query)?;
+    Ok(query)
 }
 
 fn check_name(name: &str) -> Result<(), SqlError> {

@@ -1,8 +1,9 @@
 //! `CREATE STREAM`, `ALTER STREAM`.
 
 use super::options::{Setting, column_type, settings};
+use super::rule;
 use crate::sql::error::{Position, SqlError};
-use crate::sql::statement::Statement;
+use crate::sql::statement::{IntoStream, Statement};
 use crate::sql::tokens::Cursor;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_ingest::model::{
@@ -32,23 +33,44 @@ pub(super) fn create(cursor: &mut Cursor) -> Result<Statement, SqlError> {
     let existing = super::if_not_exists(cursor);
     let name_at = cursor.here();
     let name = cursor.name("the name of the stream")?;
-    let columns = columns(cursor)?;
+    let declared = if cursor.sees_token(&Token::LParen) { Some(columns(cursor)?) } else { None };
+    let columns_at = cursor.here();
     let (template, topic_at) = topic(cursor)?;
-    let options =
-        if cursor.eat(&["with"]) { options(&settings(cursor)?)? } else { StreamOptions::default() };
-    if cursor.sees(&["as"]) {
-        return Err(SqlError::not_yet(
-            "CREATE STREAM ... AS SELECT",
-            "make it a rule without RAISE WHEN: CREATE RULE name AS SELECT ... keeps each result row and delivers it",
-        )
-        .at(cursor.here()));
+    let settings = if cursor.eat(&["with"]) { settings(cursor)? } else { Vec::new() };
+    let options = options(&settings)?;
+    if cursor.sees(&["as"]) || cursor.sees(&["start", "from"]) {
+        check_settings_of_rule(&settings)?;
+        let columns = declared.map(|declared| declared.into_iter().map(|(c, _)| c).collect());
+        let into = IntoStream { columns, template, options };
+        return rule::into_stream(cursor, name, existing, into);
     }
+    let Some(columns) = declared else {
+        return Err(SqlError::new("expected '(' and the columns of the stream")
+            .with_hint("CREATE STREAM name (column TYPE, ...) TOPIC '...'; without columns it is made AS SELECT ...")
+            .at(columns_at));
+    };
     let places: Vec<(String, Position)> =
         columns.iter().map(|(column, at)| (column.name.clone(), *at)).collect();
     let columns = columns.into_iter().map(|(column, _)| column).collect();
     let definition = StreamDefinition::new(&name, columns, template, options)
         .map_err(|error| refused(&error, &places, name_at, topic_at))?;
     Ok(Statement::CreateStream { definition, existing })
+}
+
+/// What doors do has no meaning where a rule writes.
+fn check_settings_of_rule(settings: &[Setting]) -> Result<(), SqlError> {
+    const TAKEN: [&str; 3] = ["partitions", "idle", "interval"];
+    match settings.iter().find(|setting| !TAKEN.contains(&setting.name.as_str())) {
+        None => Ok(()),
+        Some(setting) => {
+            Err(SqlError::new(format!("a stream made AS SELECT has no option '{}'", setting.name))
+                .with_detail(
+                    "its rule alone writes it: nothing comes late, twice or from the future",
+                )
+                .with_hint(format!("it takes {}", TAKEN.join(", ")))
+                .at(setting.at))
+        }
+    }
 }
 
 /// What the definition says is wrong, at the column, the name or the template it is about.

@@ -105,7 +105,13 @@ fn a_stream_that_cannot_be_so_says_why() {
             "",
             (1, 61),
         ),
-        ("CREATE STREAM s (a TEXT) TOPIC '/x/{y}' AS SELECT 1", "not yet", "CREATE RULE", (1, 41)),
+        (
+            "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (dedupe = '1 minute') AS SELECT 1",
+            "no option 'dedupe'",
+            "partitions, idle, interval",
+            (1, 47),
+        ),
+        ("CREATE STREAM s TOPIC '/x/{y}'", "columns", "AS SELECT", (1, 17)),
         (
             "CREATE OR REPLACE STREAM s (a TEXT) TOPIC '/x/{y}'",
             "only a rule can be replaced",
