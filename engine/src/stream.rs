@@ -3,6 +3,7 @@
 //! Promise: plain functions over state and a batch; no clock, no I/O, no await (S2). Simulation, replay
 //! and production run exactly this.
 
+pub mod along;
 pub mod dated;
 pub mod grid;
 pub mod input;

@@ -5,6 +5,7 @@
 //! Elsewhere: who feeds it and who writes its outputs down is the task's.
 
 mod dense;
+mod along;
 mod deriving;
 mod evaluate;
 mod readings;
@@ -30,6 +31,7 @@ use crate::stream::watermark::Progress;
 use crate::stream::window::Windows;
 use crate::stream::window::session::Sessions;
 use crate::tables::reference::{TableError, TableFold};
+use along::Along;
 use arrow::array::RecordBatch;
 use readings::Buffered;
 use std::collections::BTreeMap;
@@ -61,6 +63,8 @@ pub struct Runner {
     applied: Vec<Vec<i64>>,
     /// Readings that wait for the watermark (rules with FOR), in (event time, input) order.
     waiting: BTreeMap<(i64, u64), Buffered>,
+    /// Of a rule with `lag` or `rate`.
+    along: Option<Along>,
     taken: u64,
     late_ordinal: u64,
     error_ordinal: u64,
@@ -129,6 +133,7 @@ impl Runner {
             tables_changed: false,
             windows,
             sessions,
+            along: Along::of(&plan),
             plan,
             waiting: BTreeMap::new(),
             taken: 0,
@@ -242,17 +247,22 @@ impl Runner {
     /// The next event time at which something can happen once all partitions have come to it.
     pub fn next_boundary(&self) -> Option<i64> {
         let window = self.next_end();
-        let waiting = self.waiting.keys().next().map(|(time, _)| *time);
+        let waiting = self.next_waiting();
         [window, waiting, self.next_due()].into_iter().flatten().min()
     }
 
     fn is_something_due(&self) -> bool {
         let closed = self.progress.rule_closed();
         let window = self.next_end();
-        let waiting = self.waiting.keys().next().map(|(time, _)| *time);
+        let waiting = self.next_waiting();
         let due = self.next_due();
         window.is_some_and(|end| end <= closed)
             || [waiting, due].into_iter().flatten().any(|t| t <= self.progress.rule_timed())
+    }
+
+    fn next_waiting(&self) -> Option<i64> {
+        let along = self.along.as_ref().and_then(Along::next);
+        self.waiting.keys().next().map(|(time, _)| *time).into_iter().chain(along).min()
     }
 
     fn next_due(&self) -> Option<i64> {
@@ -397,6 +407,9 @@ fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) ->
     };
     let judging = match &plan.shape {
         Shape::Windowed(_) | Shape::Sessions(_) => Judging::Windows,
+        Shape::PerReading if plan.branches.iter().any(|branch| branch.along.is_some()) => {
+            Judging::InEventTime
+        }
         Shape::PerReading if condition.raise_hold_us > 0 || condition.clear_hold_us > 0 => {
             Judging::InEventTime
         }

@@ -1,10 +1,11 @@
 //! Functions weir adds to DataFusion's.
 //!
-//! Windows are made of the functions in `grid` and `session`;
+//! Windows are made of the functions in `grid` and `session`, `lag(x)` and `rate(x)` of those in `along`;
 //! `local_time(time, zone)`, `local_minute(time, zone)` (0 to 1439) and `local_weekday(time, zone)`
 //! (1 = Monday to 7 = Sunday) read a UTC time on the wall clock of an IANA zone; a zone that does not
 //! exist is an error that names it. All are pure: the same input gives the same answer for ever.
 
+pub(super) mod along;
 pub(super) mod grid;
 pub(super) mod session;
 

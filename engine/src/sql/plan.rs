@@ -4,6 +4,7 @@
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
 mod dense;
+mod along;
 mod derivation;
 mod session;
 mod walk;
@@ -13,6 +14,7 @@ pub use derivation::Derivation;
 
 use super::planner;
 use super::{RuleStatement, SqlError};
+use crate::stream::along::AlongStage;
 use crate::stream::pipeline::Pipeline;
 use crate::stream::window::session::SessionAggregation;
 use crate::stream::window::{Aggregation, Grouping, Path};
@@ -79,9 +81,11 @@ pub struct RulePlan {
 pub struct Branch {
     /// Position in [`RulePlan::streams`].
     pub stream: usize,
+    /// `lag` and `rate`, and what happens to them before.
+    pub along: Option<AlongStage>,
     /// What happens to them before SESSION reads them; `None` where there is none.
     pub before_session: Option<Pipeline>,
-    /// What happens to them (after that).
+    /// What happens to them (after these).
     pub pipeline: Pipeline,
 }
 

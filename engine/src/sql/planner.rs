@@ -28,6 +28,7 @@ pub fn configure(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         Arc::new(AggregateUDF::clone(&first_value_udaf()).with_aliases(["first"])),
         Arc::new(AggregateUDF::clone(&last_value_udaf()).with_aliases(["last"])),
     ]);
+    builder.window_functions().get_or_insert_with(Vec::new).extend(functions::along::all());
     let planners = builder.expr_planners().get_or_insert_with(Vec::new);
     planners.insert(0, Arc::new(EventTimeOrder));
     builder.with_relation_planners(vec![Arc::new(WindowPlanner)])

@@ -191,12 +191,26 @@ pub(super) fn foreign_create(word: &str) -> Option<SqlError> {
 /// Refuses in a query what this version does not serve, and rewrites what it takes from others.
 pub(super) fn check_query(query: &mut Query) -> Result<(), SqlError> {
     flow(VisitMut::visit(query, &mut sugar::WindowCalls))?;
+    flow(VisitMut::visit(query, &mut sugar::along::SeriesCalls))?;
     flow(Visit::visit(query, &mut Refusals))
 }
 
 /// Refuses in an expression what this version does not serve.
 pub(super) fn check_expr(expr: &Expr) -> Result<(), SqlError> {
-    flow(Visit::visit(expr, &mut Refusals))
+    flow(Visit::visit(expr, &mut Refusals))?;
+    flow(visit_expressions(expr, |expr| match expr {
+        Expr::Function(function) if sugar::along::call_of(function).is_some() => {
+            let name = plain_name(&function.name);
+            let error = SqlError::new(format!("{name}() stands in the SELECT, not here"))
+                .with_detail("it goes along a series, and a condition is about one row")
+                .with_hint(format!("select {name}(x) AS {name}, and write {name} here"));
+            ControlFlow::Break(Box::new(match place(&function.name) {
+                Some(at) => error.at(at),
+                None => error,
+            }))
+        }
+        _ => ControlFlow::Continue(()),
+    }))
 }
 
 /// Refuses functions that answer differently each time, which no rule may use: a replay of the log

@@ -6,6 +6,7 @@
 //! HOP; `session(time, gap)` and Azure's `SessionWindow(minute, gap)` that of SESSION; nothing after
 //! this knows of them.
 
+pub(super) mod along;
 mod session;
 
 use super::error::SqlError;

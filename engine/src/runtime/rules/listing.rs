@@ -136,6 +136,9 @@ pub(super) fn describe(planned: &Planned) -> String {
              reading",
             seconds(aggregation.gap_us)
         ),
+        Shape::PerReading if planned.plan.branches.iter().any(|b| b.along.is_some()) => {
+            "per reading, in event-time order behind the watermark (it has lag or rate)".to_owned()
+        }
         Shape::PerReading if waits => {
             "per reading, in event-time order behind the watermark (it has FOR)".to_owned()
         }

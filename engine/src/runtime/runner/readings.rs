@@ -13,6 +13,8 @@ use crate::stream::pipeline::{Pipeline, number_rows, row_column};
 use crate::stream::watermark::NEVER;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use std::iter::Peekable;
+use std::vec::IntoIter;
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// A reading that waits for the watermark.
@@ -26,47 +28,27 @@ pub(super) struct Buffered {
 }
 
 /// One result row of a reading.
-struct Result1 {
-    row: usize,
-    key: Vec<KeyValue>,
+pub(super) struct Result1 {
+    pub(super) row: usize,
+    pub(super) key: Vec<KeyValue>,
     verdict: std::result::Result<Verdict, String>,
-    suppression: std::result::Result<Suppression, String>,
-    batch: usize,
-    position: usize,
+    pub(super) suppression: std::result::Result<Suppression, String>,
+    pub(super) batch: usize,
+    pub(super) position: usize,
 }
 
 impl Runner {
     /// Judges rows one by one, timers in between.
     pub(super) fn readings(&mut self, rows: &Rows, out: &mut Outputs) -> Result<(), RunnerError> {
+        if self.along.is_some() {
+            return self.hold(rows, out);
+        }
         let (results, batches) = self.results(rows, out);
         let mut results = results.into_iter().peekable();
         for row in 0..rows.len() {
             let lane = self.progress.lane(rows.stream, rows.partition(row));
             let watermark = self.progress.timed(lane);
-            let mut of_row: Vec<(Verdict, Result1)> = Vec::new();
-            while let Some(result) = results.next_if(|r| r.row == row) {
-                let verdict = match &result.verdict {
-                    Ok(verdict) => *verdict,
-                    Err(error) => {
-                        self.failed_reading(rows, row, error, out);
-                        Verdict::Unknown
-                    }
-                };
-                // Branches and joins may say several things of one reading: an alarm hears the
-                // strongest, or it would be raised and cleared by the same reading.
-                let same = of_row.iter_mut().find(|(_, first)| first.key == result.key);
-                match (same, &self.judge) {
-                    (Some(first), Judge::Alarms(_)) => {
-                        if verdict.strength() > first.0.strength() {
-                            *first = (verdict, result);
-                        }
-                    }
-                    (Some(_), Judge::Rows(_) | Judge::Readings(_)) | (None, _) => {
-                        of_row.push((verdict, result));
-                    }
-                }
-            }
-            for (verdict, result) in of_row {
+            for (verdict, result) in self.of_row(&mut results, rows, row, out) {
                 let values = &batches[result.batch];
                 self.judge_reading(rows, &result, verdict, values, watermark, out)?;
             }
@@ -78,8 +60,46 @@ impl Runner {
         Ok(())
     }
 
+    /// What is to be judged of one reading.
+    pub(super) fn of_row(
+        &mut self,
+        results: &mut Peekable<IntoIter<Result1>>,
+        rows: &Rows,
+        row: usize,
+        out: &mut Outputs,
+    ) -> Vec<(Verdict, Result1)> {
+        let mut of_row: Vec<(Verdict, Result1)> = Vec::new();
+        while let Some(result) = results.next_if(|r| r.row == row) {
+            let verdict = match &result.verdict {
+                Ok(verdict) => *verdict,
+                Err(error) => {
+                    self.failed_reading(rows, row, error, out);
+                    Verdict::Unknown
+                }
+            };
+            // Branches and joins may say several things of one reading: an alarm hears the
+            // strongest, or it would be raised and cleared by the same reading.
+            let same = of_row.iter_mut().find(|(_, first)| first.key == result.key);
+            match (same, &self.judge) {
+                (Some(first), Judge::Alarms(_)) => {
+                    if verdict.strength() > first.0.strength() {
+                        *first = (verdict, result);
+                    }
+                }
+                (Some(_), Judge::Rows(_) | Judge::Readings(_)) | (None, _) => {
+                    of_row.push((verdict, result));
+                }
+            }
+        }
+        of_row
+    }
+
     /// The result rows of all branches, in row order.
-    fn results(&mut self, rows: &Rows, out: &mut Outputs) -> (Vec<Result1>, Vec<RecordBatch>) {
+    pub(super) fn results(
+        &mut self,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> (Vec<Result1>, Vec<RecordBatch>) {
         let (mut results, mut batches) = (Vec::new(), Vec::new());
         for batch in self.run_branches(rows, out) {
             let mut keys = keys(&self.plan, &batch).map(Vec::into_iter);
@@ -104,9 +124,12 @@ impl Runner {
     pub(super) fn run_branches(&mut self, rows: &Rows, out: &mut Outputs) -> Vec<RecordBatch> {
         let plan = std::sync::Arc::clone(&self.plan);
         let Ok(table) = number_rows(&rows.table()) else { return Vec::new() };
-        let branches = plan.branches.iter().filter(|b| b.stream == rows.stream);
+        let branches = plan.branches.iter().enumerate().filter(|(_, b)| b.stream == rows.stream);
         branches
-            .flat_map(|b| self.run_or_list(&b.pipeline, &table, &|row| row, rows, out))
+            .flat_map(|(number, b)| match &b.along {
+                Some(stage) => self.run_along(number, b, stage, &table, rows, out),
+                None => self.run_or_list(&b.pipeline, &table, &|row| row, rows, out),
+            })
             .collect()
     }
 
@@ -212,6 +235,7 @@ impl Runner {
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
+        self.apply_along(timed, appended, out)?;
         while let Some(entry) = self.waiting.first_entry() {
             let at = entry.key().0;
             if at > timed {
@@ -241,7 +265,7 @@ fn newest_applied(applied: &mut Vec<i64>, series: u32) -> &mut i64 {
     &mut applied[index]
 }
 
-fn receipt(rows: &Rows, row: usize, watermark: i64) -> Receipt {
+pub(super) fn receipt(rows: &Rows, row: usize, watermark: i64) -> Receipt {
     let watermark = (watermark > NEVER).then_some(EventTime(watermark));
     Receipt {
         watermark,

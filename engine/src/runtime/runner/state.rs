@@ -61,9 +61,10 @@ pub(super) struct Resuming {
 }
 
 impl Runner {
-    /// For a checkpoint; `None` on the way back to one.
+    /// For a checkpoint; `None` on the way back to one, and of a rule with `lag` or `rate`.
     pub fn state(&self) -> Option<RunnerState> {
-        if self.resuming.is_some() {
+        // Readings that wait to go along their series are not kept yet: such a rule reads its log again.
+        if self.resuming.is_some() || self.along.is_some() {
             return None;
         }
         Some(RunnerState {

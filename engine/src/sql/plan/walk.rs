@@ -1,5 +1,6 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
+use super::along;
 use super::session::SessionNode;
 use super::windows::{
     column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
@@ -71,6 +72,9 @@ pub(super) fn walk(
             LogicalPlan::Aggregate(aggregate) => {
                 let group = group_columns(aggregate)?;
                 let branches = walker.branches(&aggregate.input)?;
+                if branches.iter().any(|branch| branch.along.is_some()) {
+                    return Err(along::not_under_a_window());
+                }
                 let mut grouping = walker.grouping(aggregate)?;
                 for node in above.into_iter().rev() {
                     grouping.after.extend(walker.stage_of(node)?);
@@ -82,7 +86,12 @@ pub(super) fn walk(
         }
     }
     let branches = walker.branches(plan)?;
-    if plan.exists(|node| Ok(matches!(node, LogicalPlan::Unnest(_) | LogicalPlan::Window(_))))? {
+    let many = |node: &LogicalPlan| match node {
+        LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Window(_) => along::functions_of(node).is_none(),
+        _ => false,
+    };
+    if plan.exists(|node| Ok(many(node)))? {
         return Err(lacks_window("a rule over HOP or SESSION needs a GROUP BY"));
     }
     Ok(walker.finish(branches, Shape::PerReading, None))
@@ -127,7 +136,7 @@ impl Walker<'_> {
             LogicalPlan::Unnest(unnest) => self.branches(&unnest.input),
             LogicalPlan::Window(window) => match SessionNode::of(plan) {
                 Some(session) => self.session(&session, window),
-                None => Err(unsupported(plan)),
+                None => self.along(window, plan),
             },
             other => Err(unsupported(other)),
         }
@@ -147,7 +156,19 @@ impl Walker<'_> {
                 self.streams.len() - 1
             }
         };
-        Ok(vec![Branch { stream, before_session: None, pipeline: Pipeline::default() }])
+        let pipeline = Pipeline::default();
+        Ok(vec![Branch { stream, along: None, before_session: None, pipeline }])
+    }
+
+    fn along(&mut self, window: &logical_expr::Window, plan: &LogicalPlan) -> Result<Vec<Branch>> {
+        let Some(functions) = along::functions_of(plan) else { return Err(unsupported(plan)) };
+        let schema = window.input.schema();
+        let functions =
+            functions.into_iter().map(|(which, of)| Ok((which, self.physical(of, schema)?)));
+        let functions = functions.collect::<Result<Vec<_>>>()?;
+        let mut branches = self.branches(&window.input)?;
+        along::put(&mut branches, &functions, window.schema.inner())?;
+        Ok(branches)
     }
 
     /// A row does not know its session's edges before that closes.
@@ -364,7 +385,16 @@ fn unsupported(plan: &LogicalPlan) -> WalkError {
         LogicalPlan::Union(_) => "a UNION ALL after the window",
         _ => "this form of SELECT",
     };
-    SqlError::new(format!("a rule cannot use {what}"))
-        .with_hint("a rule filters, joins reference tables, and aggregates over one TUMBLE, HOP or SESSION")
-        .into()
+    let hint = match plan {
+        LogicalPlan::Aggregate(_) => {
+            "make two steps of it: CREATE STREAM x TOPIC '...' AS the inner SELECT, and the rule over x"
+        }
+        LogicalPlan::Window(_) => {
+            "lag(x) and rate(x) without OVER go along each series; everything else stands in a question"
+        }
+        _ => {
+            "a rule filters, joins reference tables, and aggregates over one TUMBLE, HOP or SESSION"
+        }
+    };
+    SqlError::new(format!("a rule cannot use {what}")).with_hint(hint).into()
 }

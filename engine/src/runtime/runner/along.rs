@@ -1,0 +1,258 @@
+//! Rules with `lag` or `rate`: readings wait for the watermark, then go on in event-time order.
+//!
+//! Promise: readings that are not late in their own partition are applied in (event time, input) order
+//! once the rule's watermark has passed them, so what a series gives depends neither on the order of
+//! arrival within lateness nor on batches. A late one is listed, and no later value knows of it.
+
+use super::super::derived::Derived;
+use super::super::outputs::{Outputs, json_row};
+use super::readings::{Result1, receipt};
+use super::{Judge, Runner, RunnerError, topic_of};
+use crate::alarms::{Evidence, MayClear, MemberReading, Place, ResultRow, Suppression, Verdict};
+use crate::sql::plan::{Branch, RulePlan};
+use crate::stream::along::{AlongStage, AlongState};
+use crate::stream::input::Rows;
+use crate::stream::pipeline::{number_rows, row_column};
+use arrow::array::RecordBatch;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_ingest::model::{AppendTime, EventTime};
+
+/// Readings on their way, and what is known of each series.
+#[derive(Debug, Default)]
+pub(super) struct Along {
+    /// By event time, then in the order they came.
+    waiting: BTreeMap<(i64, u64), Held>,
+    /// By branch.
+    states: Vec<AlongState>,
+    taken: u64,
+}
+
+/// A reading that waits: a row of a batch that came.
+#[derive(Debug)]
+struct Held {
+    rows: Arc<Rows>,
+    row: usize,
+    watermark: i64,
+}
+
+impl Along {
+    /// If the rule has one of the functions.
+    pub(super) fn of(plan: &RulePlan) -> Option<Self> {
+        let states = plan.branches.iter().map(|_| AlongState::default()).collect();
+        let has = plan.branches.iter().any(|branch| branch.along.is_some());
+        has.then_some(Self { states, ..Self::default() })
+    }
+
+    /// Event time of the first reading that waits.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.waiting.keys().next().map(|(time, _)| *time)
+    }
+
+    /// The next readings up to `timed` that stand behind each other in one batch, with the watermark
+    /// before each.
+    fn take(&mut self, timed: i64) -> Option<(Rows, Vec<i64>)> {
+        let first = self.waiting.first_entry().filter(|entry| entry.key().0 <= timed)?;
+        let Held { rows, row, watermark } = first.remove();
+        let mut watermarks = vec![watermark];
+        while let Some(entry) = self.waiting.first_entry() {
+            let next = entry.get();
+            let follows = Arc::ptr_eq(&next.rows, &rows) && next.row == row + watermarks.len();
+            if !follows || entry.key().0 > timed {
+                break;
+            }
+            watermarks.push(entry.remove().watermark);
+        }
+        Some((rows.slice(row, watermarks.len()), watermarks))
+    }
+}
+
+impl Runner {
+    /// Keeps readings until the watermark has passed them.
+    pub(super) fn hold(&mut self, rows: &Rows, out: &mut Outputs) -> Result<(), RunnerError> {
+        let rows = Arc::new(rows.clone());
+        for row in 0..rows.len() {
+            let lane = self.progress.lane(rows.stream, rows.partition(row));
+            let (time, watermark) = (rows.times()[row], self.progress.timed(lane));
+            if time < watermark {
+                self.late_along(&rows, row, watermark, out);
+            } else if let Some(along) = &mut self.along {
+                let held = Held { rows: Arc::clone(&rows), row, watermark };
+                along.waiting.insert((time, along.taken), held);
+                along.taken += 1;
+            }
+            self.progress.observe(lane, time);
+            if self.is_something_due() {
+                self.time_passes(rows.appended(row), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reading that WHERE leaves out is not late for anything.
+    fn late_along(&mut self, rows: &Arc<Rows>, row: usize, watermark: i64, out: &mut Outputs) {
+        let plan = Arc::clone(&self.plan);
+        let one = rows.slice(row, 1);
+        let Ok(table) = number_rows(&one.table()) else { return };
+        let mut ignored = Outputs::default();
+        let of_stream = plan.branches.iter().filter(|b| b.stream == rows.stream);
+        let reaches = of_stream.into_iter().any(|branch| {
+            let before = branch.along.as_ref().map_or(&branch.pipeline, |along| &along.before);
+            let errors = self.error_ordinal;
+            let left = self.run_or_list(before, &table, &|row| row, &one, &mut ignored);
+            self.error_ordinal = errors;
+            !left.is_empty()
+        });
+        if reaches {
+            self.late(rows, row, watermark, None, out);
+        }
+    }
+
+    /// The rows of a branch with `lag` and `rate`, for readings in event-time order.
+    pub(super) fn run_along(
+        &mut self,
+        number: usize,
+        branch: &Branch,
+        stage: &AlongStage,
+        table: &RecordBatch,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> Vec<RecordBatch> {
+        let stream = (rows.stream as u64) << 32;
+        let reading_of =
+            |row: usize| (stream | u64::from(rows.series_ids()[row]), rows.times()[row]);
+        let mut batches = Vec::new();
+        for before in self.run_or_list(&stage.before, table, &|row| row, rows, out) {
+            let Some(along) = &mut self.along else { continue };
+            match stage.run(&before, &mut along.states[number], &reading_of) {
+                Ok(batch) => batches.extend(self.run_or_list(
+                    &branch.pipeline,
+                    &batch,
+                    &|row| row,
+                    rows,
+                    out,
+                )),
+                // A row on which an expression fails leaves no trace for the next.
+                Err(_) => batches.extend(self.run_along_singly(number, branch, &before, rows, out)),
+            }
+        }
+        batches
+    }
+
+    fn run_along_singly(
+        &mut self,
+        number: usize,
+        branch: &Branch,
+        before: &RecordBatch,
+        rows: &Rows,
+        out: &mut Outputs,
+    ) -> Vec<RecordBatch> {
+        let stream = (rows.stream as u64) << 32;
+        let reading_of =
+            |row: usize| (stream | u64::from(rows.series_ids()[row]), rows.times()[row]);
+        let mut batches = Vec::new();
+        for position in 0..before.num_rows() {
+            let one = before.slice(position, 1);
+            let (Some(along), Some(stage)) = (&mut self.along, &branch.along) else { continue };
+            match stage.run(&one, &mut along.states[number], &reading_of) {
+                Ok(batch) => batches.extend(self.run_or_list(
+                    &branch.pipeline,
+                    &batch,
+                    &|row| row,
+                    rows,
+                    out,
+                )),
+                Err(error) => {
+                    let row = row_column(&one).value(0) as usize;
+                    self.failed_reading(rows, row, &error.strip_backtrace(), out);
+                }
+            }
+        }
+        batches
+    }
+
+    /// Applies the waiting readings up to `timed`, in event-time order.
+    pub(super) fn apply_along(
+        &mut self,
+        timed: i64,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        while let Some((rows, watermarks)) = self.along.as_mut().and_then(|a| a.take(timed)) {
+            let (results, batches) = self.results(&rows, out);
+            let mut results = results.into_iter().peekable();
+            for (row, watermark) in watermarks.into_iter().enumerate() {
+                for (verdict, result) in self.of_row(&mut results, &rows, row, out) {
+                    let values = batches[result.batch].slice(result.position, 1);
+                    let reading = Applied { rows: &rows, row, watermark, appended };
+                    self.judge_along(&reading, &result, verdict, &values, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_along(
+        &mut self,
+        reading: &Applied<'_>,
+        result: &Result1,
+        verdict: Verdict,
+        values: &RecordBatch,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let Applied { rows, row, watermark, appended } = *reading;
+        if rows.appended(row) <= self.starts_after {
+            return Ok(());
+        }
+        let suppression = self.suppression(result, rows, out);
+        let (at, topic) = (EventTime(rows.times()[row]), topic_of(rows, row));
+        let evidence = || Evidence {
+            values: json_row(values, 0),
+            receipt: Some(receipt(rows, row, watermark)),
+        };
+        let mut wrong = Vec::new();
+        match &mut self.judge {
+            Judge::Rows(result_rows) => {
+                let result = ResultRow { key: &result.key, at, place: Place::Topic(topic) };
+                out.transitions.push(result_rows.row(result, appended, evidence())?);
+            }
+            Judge::Readings(deriving) => {
+                let (derived, errors) = deriving.rows(values, at.0, appended);
+                out.derived.extend(derived.map(Derived::Rows));
+                wrong = errors;
+            }
+            Judge::Alarms(alarms) => {
+                let may_clear = MayClear::Yes;
+                let reading = MemberReading { topic, at, verdict, may_clear, suppression };
+                out.transitions.extend(alarms.reading(
+                    &result.key,
+                    &reading,
+                    appended,
+                    evidence,
+                )?);
+            }
+        }
+        wrong.iter().for_each(|reason| self.failed_reading(rows, row, reason, out));
+        Ok(())
+    }
+
+    fn suppression(&mut self, result: &Result1, rows: &Rows, out: &mut Outputs) -> Suppression {
+        match &result.suppression {
+            Ok(suppression) => *suppression,
+            Err(error) => {
+                self.failed_reading(rows, result.row, error, out);
+                Suppression::No
+            }
+        }
+    }
+}
+
+/// A reading whose time has come.
+#[derive(Clone, Copy)]
+struct Applied<'r> {
+    rows: &'r Rows,
+    row: usize,
+    watermark: i64,
+    /// Append time of the input that moved the watermark.
+    appended: AppendTime,
+}

@@ -1,0 +1,138 @@
+//! Values along a series: `lag(x)` and `rate(x)`, reading by reading.
+//!
+//! Promise: rows are given in the order of event time; what each gets depends on the rows of its series
+//! before it alone. A row whose value is NULL is passed over: it leaves no trace for the next.
+//! Elsewhere: who brings rows into that order, and which are late, is the runner's.
+
+use super::pipeline::{Pipeline, row_column, with_rows};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Which function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlongFunction {
+    /// The value before.
+    Lag,
+    /// The change since the value before, per second.
+    Rate,
+}
+
+/// Columns along the series, made of the rows of one branch.
+#[derive(Debug, Clone)]
+pub struct AlongStage {
+    /// What happens to the rows before.
+    pub before: Pipeline,
+    /// The functions, each of an expression over these rows.
+    pub functions: Vec<(AlongFunction, Arc<dyn PhysicalExpr>)>,
+    /// The rows with a column for each function.
+    pub schema: SchemaRef,
+}
+
+/// The last values of each series.
+#[derive(Debug, Default)]
+pub struct AlongState(HashMap<u64, Vec<Option<Last>>>);
+
+#[derive(Debug, Clone)]
+struct Last {
+    value: ScalarValue,
+    time: i64,
+}
+
+impl AlongStage {
+    /// Adds the columns; the reading of each row, told by the row lane, has this series and time.
+    /// # Errors
+    /// What an expression cannot evaluate; the state is as it was then.
+    pub fn run(
+        &self,
+        batch: &RecordBatch,
+        state: &mut AlongState,
+        reading_of: &dyn Fn(usize) -> (u64, i64),
+    ) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let arguments = self.functions.iter().map(|(_, x)| x.evaluate(batch)?.into_array(rows));
+        let arguments: Vec<ArrayRef> = arguments.collect::<Result<_>>()?;
+        let lane = row_column(batch).clone();
+        let readings: Vec<(u64, i64)> =
+            lane.values().iter().map(|row| reading_of(*row as usize)).collect();
+        let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
+        for (number, ((function, _), values)) in self.functions.iter().zip(&arguments).enumerate() {
+            let mut last = |series: u64| {
+                let all = state.0.entry(series).or_default();
+                all.resize(self.functions.len(), None);
+                std::mem::take(&mut all[number])
+            };
+            let mut kept = HashMap::new();
+            for (series, _) in &readings {
+                kept.entry(*series).or_insert_with(|| last(*series));
+            }
+            let column = match function {
+                AlongFunction::Lag => lag(values, &readings, &mut kept),
+                AlongFunction::Rate => rate(values, &readings, &mut kept),
+            };
+            for (series, last) in kept {
+                if let Some(all) = state.0.get_mut(&series) {
+                    all[number] = last;
+                }
+            }
+            columns.push(column?);
+        }
+        with_rows(&self.schema, columns, lane)
+    }
+}
+
+type Kept = HashMap<u64, Option<Last>>;
+
+fn lag(values: &ArrayRef, readings: &[(u64, i64)], kept: &mut Kept) -> Result<ArrayRef> {
+    let null = ScalarValue::try_from(plain(values.data_type()))?;
+    let values = cast(values, &null.data_type())?;
+    let mut lags = Vec::with_capacity(readings.len());
+    for (row, (series, time)) in readings.iter().enumerate() {
+        let last = kept.entry(*series).or_default();
+        lags.push(last.as_ref().map_or_else(|| null.clone(), |last| last.value.clone()));
+        let value = ScalarValue::try_from_array(&values, row)?;
+        if !value.is_null() {
+            *last = Some(Last { value, time: *time });
+        }
+    }
+    ScalarValue::iter_to_array(lags)
+}
+
+fn rate(values: &ArrayRef, readings: &[(u64, i64)], kept: &mut Kept) -> Result<ArrayRef> {
+    let values = cast(values, &DataType::Float64)?;
+    let mut rates = Vec::with_capacity(readings.len());
+    for (row, (series, time)) in readings.iter().enumerate() {
+        let last = kept.entry(*series).or_default();
+        let value = ScalarValue::try_from_array(&values, row)?;
+        let ScalarValue::Float64(Some(now)) = value else {
+            rates.push(None);
+            continue;
+        };
+        rates.push(match last {
+            Some(Last { value: ScalarValue::Float64(Some(before)), time: then }) => {
+                per_second(now - *before, time - *then)
+            }
+            _ => None,
+        });
+        *last = Some(Last { value, time: *time });
+    }
+    Ok(Arc::new(Float64Array::from(rates)))
+}
+
+/// A change over this many microseconds as one per second; `None` where no time went by.
+pub fn per_second(change: f64, us: i64) -> Option<f64> {
+    (us > 0).then(|| change / (us as f64 / 1e6))
+}
+
+/// The type of `lag` of values of this type: a dictionary's values stand for themselves.
+pub fn plain(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values,
+        other => other,
+    }
+}
