@@ -45,7 +45,7 @@ pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
 use crate::io::{Clock, Disk};
 use crate::model::{
-    AppendTime, Column, Limits, PartitionId, SchemaId, StreamDefinition, StreamUid,
+    AppendTime, Column, FedBy, Limits, PartitionId, SchemaId, StreamDefinition, StreamUid,
 };
 use env::Env;
 use parking_lot::Mutex;
@@ -202,8 +202,11 @@ impl Log {
 
     /// What ticks will do for a partition if nothing arrives; nothing where there is no such stream.
     pub fn tick_outlook(&self, stream: &str, partition: PartitionId) -> TickOutlook {
-        let stream = self.streams.get(stream);
-        stream.map_or(TickOutlook::Silent, |stream| stream.ticks().lock().outlook(partition))
+        let Some(stream) = self.streams.get(stream) else { return TickOutlook::Silent };
+        match stream.definition().fed_by() {
+            FedBy::Rule => TickOutlook::ByRule,
+            FedBy::Doors => stream.ticks().lock().outlook(partition),
+        }
     }
 
     /// Queues the ticks that are due now; how many.

@@ -8,6 +8,7 @@ mod command_line; // what it says when asked wrongly
 mod crash; // P1, P2: SIGKILL under load
 mod data; // P6: the alarm log against a replay
 mod delivery; // A3: webhooks
+mod derived; // a stream that a rule writes
 mod downtime; // the server was away: said once, nobody's silence
 mod load; // reference tables from CSV
 mod line; // publish, history, latest values

@@ -22,6 +22,8 @@ pub struct DueTick {
 /// What ticks will do for a partition if nothing arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickOutlook {
+    /// The rule that writes the stream writes its ticks.
+    ByRule,
     /// The stream has had no reading: there is no event time to go on from.
     Silent,
     /// The stream's newest reading was live: event time goes on with the clock.

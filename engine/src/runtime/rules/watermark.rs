@@ -91,6 +91,10 @@ fn held(lane: &LaneProgressed, outlook: &TickOutlook, now: AppendTime) -> String
     };
     let due = |at: &AppendTime| seconds((at.0 - now.0).max(0));
     match outlook {
+        TickOutlook::ByRule => format!(
+            "{since}; the rule '{0}' writes {0} and its ticks: EXPLAIN WATERMARK {0} says what it waits for",
+            lane.stream
+        ),
         TickOutlook::Silent => {
             format!("{place}: the stream has had no reading yet, so no time goes on")
         }
@@ -122,6 +126,7 @@ fn seconds(us: i64) -> String {
 fn ticks(outlook: &TickOutlook) -> &'static str {
     match outlook {
         TickOutlook::Silent | TickOutlook::Never => "none",
+        TickOutlook::ByRule => "its rule's watermark",
         TickOutlook::Clock { .. } => "with the clock",
         TickOutlook::CatchUp { .. } => "up to the stream's newest",
     }
