@@ -5,6 +5,7 @@
 //! appends to the internal logs.
 
 // Listed in the order of the dependency line; each may use only those above it.
+pub mod sabotage; // faults that tests commit; none in a release build
 pub mod stream; // event time: watermarks, windows, columns through expressions
 pub mod sql; // statements and plans
 pub mod alarms; // verdicts, the lifecycle, transitions

@@ -1,7 +1,8 @@
 //! One seed of rules over a disk that forgets: readings, ticks, power cuts at any call, restarts.
 //!
 //! Promise (P6, S3): what the alarm log holds in the end is what an uninterrupted run over the same
-//! final log gives: the same ids in the same order, none twice.
+//! final log gives: the same ids in the same order, none twice. A checkpoint that the catalog names is
+//! there whole, whenever the power was cut.
 
 use arrow::array::{AsArray, Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
@@ -131,13 +132,10 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         }
         followings.lives += 1;
         steps += 1;
-        if let Ok(mut life) = world.open() {
-            while steps < STEPS && world.step(&mut life).is_ok() {
-                steps += 1;
-            }
-            if !world.disk.is_off() && steps < STEPS {
-                return Err("a step failed with the power on".to_owned());
-            }
+        match world.open() {
+            Ok(mut life) => world.live(&mut life, &mut steps)?,
+            Err(_) if world.disk.is_off() => {}
+            Err(error) => return Err(format!("with the power on: {error}")),
         }
         world.disk.behave();
         world.disk.restart();
@@ -149,6 +147,17 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
 }
 
 impl World {
+    fn live(&mut self, life: &mut Life, steps: &mut usize) -> Result<(), String> {
+        while *steps < STEPS {
+            match self.step(life) {
+                Ok(()) => *steps += 1,
+                Err(_) if self.disk.is_off() => break,
+                Err(error) => return Err(format!("with the power on: {error}")),
+            }
+        }
+        Ok(())
+    }
+
     /// A process starts: recovery, the stream and the rules if they are not there yet.
     fn open(&mut self) -> Result<Life, String> {
         self.clock.advance(Duration::from_millis(1));
@@ -179,6 +188,10 @@ impl World {
                     stored
                 }
             };
+            for entry in checkpoint::entries(&log, stored.uid).map_err(text)? {
+                let whole = checkpoint::read(&log, &entry);
+                whole.map_err(|why| format!("checkpoint {} was named: {why}", entry.file))?;
+            }
             let planned = stored.planned(&relations(&log, &references)).map_err(text)?;
             let mut follower = stored.follow(&log, &planned).map_err(text)?;
             follower.read_written(&log)?;

@@ -1,7 +1,8 @@
 //! Golden cases: what rules say over timed readings, in files that a building operator can read.
 //!
 //! Promise: every file below `cases/` is run in all the ways its header names, and one bad case hides
-//! no other. README.md beside this describes the format.
+//! no other. README.md beside this describes the format. Beside them: random windows held against the
+//! same SELECT as a batch (`windows`), and deliberate faults, each of which must be found (`sabotage`).
 //! `WEIR_CASE=<part of a path>` runs some of them; `WEIR_BLESS=1` writes what came out into the files,
 //! for a person to review.
 #![allow(clippy::disallowed_methods, reason = "reads its cases, and writes them when asked to")]
@@ -11,12 +12,18 @@ mod diff;
 mod header;
 mod line;
 mod replayed;
+#[cfg(debug_assertions)]
+#[path = "../simulation/rules.rs"]
+mod rules;
+#[cfg(debug_assertions)]
+mod sabotage;
 mod scribe;
 mod span;
 mod statements;
 mod system;
 mod table;
 mod ways;
+mod windows;
 mod world;
 
 use case::Case;
@@ -102,6 +109,33 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("a panic: {}", text.unwrap_or("without a message"))
+}
+
+/// Seeds of windows held against a batch.
+const WINDOW_SEEDS: u64 = 600;
+
+#[test]
+fn every_emitted_window_equals_the_batch_query_over_the_rows_not_late_for_it() {
+    let given = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = given.map_or(0..WINDOW_SEEDS, |seed: u64| seed..seed + 1);
+    let (mut windows, mut late, mut dense) = (0, 0, 0);
+    let mut violations = Vec::new();
+    for seed in seeds {
+        match windows::run(seed) {
+            Ok(compared) => {
+                windows += compared.windows;
+                late += compared.late;
+                dense += compared.dense;
+            }
+            Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
+        }
+    }
+    assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
+    println!("{windows} rows of windows, {late} late readings, {dense} rules on the dense path");
+    if given.is_none() {
+        assert!(windows > 10 * WINDOW_SEEDS && late > WINDOW_SEEDS, "{windows} {late}");
+        assert!(dense > WINDOW_SEEDS / 3, "{dense}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::replayed;
 use crate::world::World;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 use weir_engine::alarms::Transition;
 use weir_engine::sql::{Statement, parse_statements};
 
@@ -100,13 +101,17 @@ fn partitioned(case: &Case) -> Result<(), String> {
     let with = |partitions, restarts| {
         run(case, &case.steps, Way { partitions, restarts, end: End::Flushed })
     };
-    let straight = sorted(&with(None, Restarts::Never)?.lines);
+    let straight = with(None, Restarts::Never)?;
+    let (straight, straight_ids) = (sorted(&straight.lines), ids(&straight));
     for partitions in [1, 4] {
         let ran = with(Some(partitions), Restarts::Never)?;
         let lines = sorted(&ran.lines);
         if !same(&straight, &lines) {
             let difference = diff(&layout(&straight), &layout(&lines));
             return Err(format!("{partitions} partitions, flushed\n{difference}"));
+        }
+        if ids(&ran) != straight_ids {
+            return Err(format!("{partitions} partitions, flushed: the same lines, other ids"));
         }
         let restarted = with(Some(partitions), Restarts::AfterEveryBatch)?;
         if restarted.transitions != ran.transitions {
@@ -115,6 +120,11 @@ fn partitioned(case: &Case) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Ids are made of what happened, never of where or when it was seen.
+fn ids(ran: &Ran) -> BTreeSet<&str> {
+    ran.transitions.iter().map(|transition| transition.id.as_str()).collect()
 }
 
 fn shuffled(case: &Case, seed: u64) -> Result<(), String> {

@@ -10,6 +10,7 @@ use super::transition::{
     transition_id,
 };
 use super::{RuleIdentity, Severity};
+use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_ingest::model::{AppendTime, EventTime};
@@ -303,7 +304,11 @@ impl Recorder<'_> {
             rule_version: self.rule.version,
             key,
             kind,
-            event_time: at.at,
+            event_time: if sabotage::is(Fault::AppendTimeInId) {
+                EventTime(at.appended.0)
+            } else {
+                at.at
+            },
             place,
             count,
         })

@@ -10,6 +10,7 @@ use super::transition::{
     Identity, Key, KeyValue, Place, Transition, TransitionKind, Window, is_historical,
     transition_id,
 };
+use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,7 +138,11 @@ impl RowSource {
             rule_version: self.identity.version,
             key: &key,
             kind: TransitionKind::Row,
-            event_time: row.at,
+            event_time: if sabotage::is(Fault::AppendTimeInId) {
+                EventTime(appended.0)
+            } else {
+                row.at
+            },
             place: row.place,
             count,
         });

@@ -11,6 +11,7 @@ use super::definition::{Planned, StoredRule};
 use super::feed::FeedEnds;
 use super::follower::Counts;
 use super::runner::RunnerState;
+use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -197,11 +198,16 @@ fn write(log: &Log, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     }
     let file = disk.open(&path, weir_ingest::io::Open::CreateNew)?;
     file.pwrite(&[std::io::IoSlice::new(bytes)], 0)?;
-    file.sync_data()?;
+    if !sabotage::is(Fault::CheckpointUnsynced) {
+        file.sync_data()?;
+    }
     disk.sync_directory(&directory)
 }
 
-fn read(log: &Log, entry: &Entry) -> Result<Snapshot, String> {
+/// The state that an entry names.
+/// # Errors
+/// Its file is not what the catalog says.
+pub fn read(log: &Log, entry: &Entry) -> Result<Snapshot, String> {
     let text = |error: std::io::Error| error.to_string();
     let file =
         log.disk().open(&path(log, &entry.file), weir_ingest::io::Open::Read).map_err(text)?;

@@ -4,6 +4,7 @@
 //! Promise: an entry is given out once every other input can hold nothing earlier, so the order is a
 //! property of the log and not of this process (P6). It costs at most one group commit of waiting.
 
+use crate::sabotage::{self, Fault};
 use crate::stream::input::{Flush, Input, Lane, Offsets, Rows};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,17 @@ struct Lane1 {
     partition: Arc<Partition>,
     reader: PartitionReader,
     head: Option<LogEntry>,
+}
+
+impl Lane1 {
+    /// Where its next entry stands in the input order.
+    fn place(&self) -> Option<AppendTime> {
+        match &self.source {
+            Source::Commands if sabotage::is(Fault::CommandsFirst) => None,
+            Source::Stream { .. } if sabotage::is(Fault::PartitionByPartition) => None,
+            _ => self.head.as_ref().map(|head| head.append_time),
+        }
+    }
 }
 
 /// All inputs of one rule.
@@ -111,7 +123,7 @@ impl Feed {
             .lanes
             .iter_mut()
             .filter(|lane| lane.head.as_ref().is_some_and(|head| head.append_time <= safe))
-            .min_by_key(|lane| lane.head.as_ref().map(|head| head.append_time));
+            .min_by_key(|lane| lane.place());
         let Some(lane) = first else { return Ok(Next::Wait) };
         let Some(entry) = lane.head.take() else { return Ok(Next::Wait) };
         Ok(match input(&lane.source, entry) {
@@ -137,7 +149,8 @@ impl Feed {
     pub fn ends(&self) -> FeedEnds {
         let mut ends = FeedEnds::default();
         for lane in &self.lanes {
-            let next = lane.head.as_ref().map_or(lane.reader.position(), |head| head.base_offset);
+            let head = lane.head.as_ref().filter(|_| !sabotage::is(Fault::OffsetsAhead));
+            let next = head.map_or(lane.reader.position(), |head| head.base_offset);
             match &lane.source {
                 Source::Stream { stream, .. } => {
                     let name = stream.definition().name().to_owned();
@@ -178,6 +191,7 @@ fn input(source: &Source, entry: LogEntry) -> Option<Input> {
                 append_times: Lane::Same(appended.0),
             }))
         }
+        (Source::Stream { .. }, EntryBody::Tick { .. }) if sabotage::is(Fault::LostTick) => None,
         (Source::Stream { index, .. }, EntryBody::Tick { event_time, kind }) => {
             let flush = match kind {
                 TickKind::Idle => Flush::No,

@@ -4,6 +4,7 @@
 //! row by row, so neither batches nor the interleaving of partitions change a verdict (S5).
 
 use super::input::{Flush, Rows};
+use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use weir_ingest::model::{EventTime, PartitionId};
 
@@ -154,7 +155,8 @@ impl Progress {
     /// A row with this event time was seen.
     pub fn observe(&mut self, lane: usize, time: i64) {
         let progress = &mut self.lanes[lane];
-        progress.newest = progress.newest.max(time);
+        let back = sabotage::is(Fault::WatermarkBack);
+        progress.newest = if back { time } else { progress.newest.max(time) };
     }
 
     /// Goes on where `other` is in a stream that both read.
@@ -199,12 +201,20 @@ impl Progress {
     /// Notes the event times of rows; for each, how far its lane was closed before it.
     pub fn note(&mut self, rows: &Rows) -> Vec<i64> {
         let times = rows.times().clone();
+        let before = sabotage::is(Fault::WatermarkPerBatch).then(|| self.clone());
+        let late_merged = sabotage::is(Fault::LateMerged);
+        let sealed_by_all = sabotage::is(Fault::SealedTouched);
         times
             .iter()
             .enumerate()
             .map(|(row, time)| {
                 let lane = self.lane(rows.stream, rows.partition(row));
-                let closed = self.closed(lane);
+                let closed = match &before {
+                    Some(before) => before.closed(lane),
+                    None if sealed_by_all => self.rule_closed(),
+                    None if late_merged => NEVER,
+                    None => self.closed(lane),
+                };
                 self.observe(lane, *time);
                 closed
             })

@@ -2,6 +2,7 @@
 
 use super::super::outputs::texts;
 use crate::alarms::{KeyValue, Suppression, Verdict};
+use crate::sabotage::{self, Fault};
 use crate::sql::plan::{Key, RulePlan};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use datafusion::common::cast::as_boolean_array;
@@ -40,7 +41,7 @@ fn verdicts_at_once(plan: &RulePlan, batch: &RecordBatch) -> Result<Vec<Verdict>
     let clear = plan.clear.as_ref().map(|clear| truth(clear, batch)).transpose()?;
     Ok((0..batch.num_rows())
         .map(|row| {
-            if !raise.is_valid(row) {
+            if !raise.is_valid(row) && !sabotage::is(Fault::NullIsFalse) {
                 return Verdict::Unknown;
             }
             if raise.value(row) {

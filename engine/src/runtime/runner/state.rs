@@ -10,6 +10,7 @@ use super::readings::Buffered;
 use super::succession::Term;
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::{RuleAlarms, RuleAlarmsState, RuleRowsState};
+use crate::sabotage::{self, Fault};
 use crate::stream::grid::PaneIndex;
 use crate::stream::input::Input;
 use crate::stream::watermark::Progress;
@@ -121,7 +122,9 @@ impl Runner {
             sessions.restore(state);
         }
         // The rows are late or not by the watermarks they met.
-        self.progress = state.progress.clone();
+        let forgotten = sabotage::is(Fault::WatermarksForgotten);
+        let progress = if forgotten { self.progress.clone() } else { state.progress };
+        self.progress = progress.clone();
         for first in &again {
             self.progress.put_back(first.lane, first.watermark_before);
         }
@@ -132,7 +135,7 @@ impl Runner {
         self.taken = state.taken;
         self.resuming = Some(Resuming {
             until,
-            progress: state.progress,
+            progress,
             late: self.windows.as_ref().map(|w| w.late().clone()).unwrap_or_default(),
             counted: state.counted,
         });

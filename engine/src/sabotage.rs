@@ -1,0 +1,104 @@
+//! Deliberate faults, so that tests can show that they would find them.
+//!
+//! Promise: a release build has none of this: there [`is`] is a constant and no fault can be chosen.
+//! With debug assertions a test chooses one fault for its own thread, as long as a guard lives; nothing
+//! that a user can say reaches it. A thread's own switch, for the checks that run under it are
+//! synchronous, and tests beside them must not notice; debug assertions and no feature, for a feature
+//! would have everything built twice.
+//! Elsewhere: each fault stands in one line at its place; `tests/sql/sabotage.rs` lists what finds it.
+
+/// What can be done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The catalog names a checkpoint whose file was not synced.
+    CheckpointUnsynced,
+    /// A checkpoint's offsets lie behind an input that was read and not yet taken.
+    OffsetsAhead,
+    /// Watermarks are not part of what is restored.
+    WatermarksForgotten,
+    /// What was written before a restart is written again.
+    DoubleAfterRestore,
+    /// An id is made of the time of arrival.
+    AppendTimeInId,
+    /// An older reading takes the watermark back.
+    WatermarkBack,
+    /// All rows of a batch are judged by the watermark before it.
+    WatermarkPerBatch,
+    /// A partition's sealed partial takes rows until the last partition has sealed its own.
+    SealedTouched,
+    /// A late row goes into its pane as if it were in time, and is not listed.
+    LateMerged,
+    /// Ticks are not read.
+    LostTick,
+    /// Commands are read before readings that came before them.
+    CommandsFirst,
+    /// Partitions are read one after another, not merged by append time.
+    PartitionByPartition,
+    /// A late reading clears an alarm.
+    LateClears,
+    /// A verdict that is NULL is taken for false.
+    NullIsFalse,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::CheckpointUnsynced,
+        Self::OffsetsAhead,
+        Self::WatermarksForgotten,
+        Self::DoubleAfterRestore,
+        Self::AppendTimeInId,
+        Self::WatermarkBack,
+        Self::WatermarkPerBatch,
+        Self::SealedTouched,
+        Self::LateMerged,
+        Self::LostTick,
+        Self::CommandsFirst,
+        Self::PartitionByPartition,
+        Self::LateClears,
+        Self::NullIsFalse,
+    ];
+}
+
+/// Whether this fault was chosen on this thread.
+#[cfg(not(debug_assertions))]
+pub(crate) const fn is(_: Fault) -> bool {
+    false
+}
+
+#[cfg(debug_assertions)]
+pub(crate) use switch::is;
+#[cfg(debug_assertions)]
+pub use switch::{Sabotaged, commit};
+
+#[cfg(debug_assertions)]
+mod switch {
+    use super::Fault;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Whether this fault was chosen on this thread.
+    pub(crate) fn is(fault: Fault) -> bool {
+        CHOSEN.get() == Some(fault)
+    }
+
+    /// A fault is committed on this thread as long as this lives.
+    #[derive(Debug)]
+    #[must_use = "the fault ends with it"]
+    pub struct Sabotaged(());
+
+    /// Commits a fault on this thread.
+    pub fn commit(fault: Fault) -> Sabotaged {
+        CHOSEN.set(Some(fault));
+        Sabotaged(())
+    }
+
+    impl Drop for Sabotaged {
+        fn drop(&mut self) {
+            CHOSEN.set(None);
+        }
+    }
+}
