@@ -34,6 +34,9 @@ pub struct StoredRule {
     pub starts_after: AppendTime,
     /// First offset of each partition of each stream, by stream.
     pub offsets: BTreeMap<String, Vec<Offset>>,
+    /// How many series a stream had at the start, by stream: they are expected from there on.
+    #[serde(default)]
+    pub series: BTreeMap<String, usize>,
     /// First offset of internal/commands.
     pub commands: Offset,
     /// DROP RULE was said at this place; the rule is finished there.
@@ -104,6 +107,12 @@ impl StoredRule {
                 (stream.definition().name().to_owned(), offsets)
             })
             .collect();
+        let known = planned.plan.streams.iter().filter_map(|s| log.streams().get(s.name()));
+        let known = known.filter(|_| start == StartFrom::Now).map(|stream| {
+            let name = stream.definition().name().to_owned();
+            (name, stream.series().snapshot().len())
+        });
+        let series = known.collect();
         let starts_after = match start {
             StartFrom::Now => log.append_clock().draw(),
             StartFrom::Earliest => AppendTime(i64::MIN),
@@ -117,6 +126,7 @@ impl StoredRule {
             text,
             starts_after,
             offsets,
+            series,
             commands,
             dropped_at: None,
             replaces: None,
@@ -219,8 +229,11 @@ impl StoredRule {
     }
 
     fn runner(&self, planned: &Planned) -> Runner {
-        let identity = self.identity(planned);
-        Runner::new(&planned.statement, Arc::clone(&planned.plan), identity, self.starts_after)
+        let (identity, plan) = (self.identity(planned), Arc::clone(&planned.plan));
+        let known = plan.streams.first().and_then(|stream| self.series.get(stream.name()).copied());
+        let mut runner = Runner::new(&planned.statement, plan, identity, self.starts_after);
+        runner.knows_series(known.unwrap_or(0));
+        runner
     }
 
     fn resume(&self, log: &Log, planned: &Planned, from: &Snapshot) -> Result<Version, SqlError> {

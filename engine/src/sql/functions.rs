@@ -6,6 +6,7 @@
 //! exist is an error that names it. All are pure: the same input gives the same answer for ever.
 
 pub(super) mod along;
+pub(super) mod coverage;
 pub(super) mod grid;
 pub(super) mod session;
 

@@ -3,6 +3,7 @@
 //! Promise: DataFusion plans the text, unforked; what is here only takes the plan apart into the steps a
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
+mod coverage;
 mod dense;
 mod along;
 mod derivation;
@@ -66,6 +67,8 @@ pub struct RulePlan {
     pub clear: Option<Arc<dyn PhysicalExpr>>,
     /// SUPPRESS WHEN over the output columns.
     pub suppress: Option<Arc<dyn PhysicalExpr>>,
+    /// REQUIRE COVERAGE: rows of a window with less are unknown.
+    pub coverage: Option<f64>,
     /// The reference tables it joins.
     pub tables: Vec<String>,
     /// What makes its rows into readings of a stream.
@@ -143,10 +146,16 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
     let statement = ParsedStatement::Statement(Box::new(query));
     let logical = futures::executor::block_on(planner::plan(&state, statement)).map_err(located)?;
     let logical = prepare(&state, logical).map_err(located)?;
-    let walked = walk::walk(&state, relations, &logical).map_err(|error| match error {
-        walk::WalkError::Refused(error) => error,
-        walk::WalkError::Planner(error) => located(error),
-    })?;
+    let coverage = match rule.coverage {
+        Some(_) => dense::Coverage::Required,
+        None => dense::Coverage::NotRequired,
+    };
+    let walked =
+        walk::walk(&state, relations, &logical, coverage).map_err(|error| match error {
+            walk::WalkError::Refused(error) => error,
+            walk::WalkError::Planner(error) => located(error),
+        })?;
+    coverage::check(rule, &walked.shape)?;
     let output: SchemaRef = Arc::clone(logical.schema().inner());
     let condition =
         |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
@@ -156,6 +165,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
         clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
         suppress: rule.suppress.as_ref().map(condition).transpose()?,
+        coverage: rule.coverage.map(|percent| f64::from(percent) / 100.0),
         fingerprint: fingerprint(rule, &logical, &walked.streams),
         streams: walked.streams,
         branches: walked.branches,

@@ -3,6 +3,7 @@
 //! Promise: both see the same functions, windows and defaults; only where the rows come from differs.
 
 use super::functions;
+use super::functions::coverage::Counted;
 use super::windows::{WindowPlanner, expose_tables};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
@@ -11,7 +12,7 @@ use datafusion::functions_aggregate::first_last::{first_value_udaf, last_value_u
 use datafusion::logical_expr::expr::NullTreatment;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, SortExpr};
-use datafusion::prelude::SessionConfig;
+use datafusion::prelude::{SessionConfig, lit};
 use datafusion::sql::parser::Statement as ParsedStatement;
 use std::sync::Arc;
 
@@ -24,7 +25,9 @@ pub fn session_state(config: SessionConfig) -> SessionStateBuilder {
 /// Adds weir's functions, window functions and `first` / `last` to a builder with default features.
 pub fn configure(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(functions::all());
-    builder.aggregate_functions().get_or_insert_with(Vec::new).extend([
+    let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
+    aggregates.extend(functions::coverage::all());
+    aggregates.extend([
         Arc::new(AggregateUDF::clone(&first_value_udaf()).with_aliases(["first"])),
         Arc::new(AggregateUDF::clone(&last_value_udaf()).with_aliases(["last"])),
     ]);
@@ -57,6 +60,10 @@ struct EventTimeOrder;
 
 impl ExprPlanner for EventTimeOrder {
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if Counted::of(expr.func.name()).is_some() && expr.args.is_empty() {
+            // Every aggregate has an argument; this one says nothing.
+            return Ok(PlannerResult::Original(RawAggregateExpr { args: vec![lit(true)], ..expr }));
+        }
         let ours = matches!(expr.func.name(), "first_value" | "last_value");
         let relation = expr
             .args

@@ -293,12 +293,6 @@ fn refused_call(name: &str) -> Option<SqlError> {
     const TUMBLE: &str = "TUMBLE, HOP and SESSION work: FROM TUMBLE(stream, DESCRIPTOR(time), size => INTERVAL '1' MINUTE)";
     let what = match name {
         "slide" | "cumulate" => "SLIDE and CUMULATE windows",
-        "coverage" | "sensors_reporting" | "sensors_expected" => {
-            return Some(SqlError::not_yet(
-                &format!("{name}()"),
-                "count(*) and count(DISTINCT topic) tell how many readings and sensors a window has",
-            ));
-        }
         "slidingwindow" => {
             return Some(
                 SqlError::new("SlidingWindow is Azure Stream Analytics' and is not taken: it also emits when an event leaves")

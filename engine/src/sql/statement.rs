@@ -152,6 +152,8 @@ pub struct RuleStatement {
     pub suppress: Option<ast::Expr>,
     /// `ON NO DATA`; without it the state holds.
     pub no_data: Option<NoData>,
+    /// `REQUIRE COVERAGE n PERCENT`: a window with less says nothing.
+    pub coverage: Option<u8>,
     /// The SELECT behind `AS`, with window sugar rewritten.
     pub query: Box<ast::Query>,
     /// CREATE STREAM ... AS SELECT: the stream of the rule's name, into which its rows go.

@@ -104,6 +104,15 @@ pub struct LaneEvidence {
     pub watermark_before: i64,
 }
 
+/// What should have come for a row of a closed window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expectation {
+    /// Series expected.
+    pub sensors: u32,
+    /// The share of their readings that came, where that is known.
+    pub coverage: Option<f64>,
+}
+
 /// A closed window: its rows as [`Aggregation::schema`], sorted by group, with the row lane.
 #[derive(Debug)]
 pub struct Closed {
@@ -115,6 +124,8 @@ pub struct Closed {
     pub rows: RecordBatch,
     /// Distinct series behind each row.
     pub sensors: Vec<u32>,
+    /// What should be behind each row, where the rule asks.
+    pub expects: Option<Vec<Expectation>>,
     /// Which offsets went in.
     pub evidence: Vec<LaneEvidence>,
     /// Readings that came too late for it while it was open elsewhere.
@@ -370,7 +381,7 @@ fn finish(
     }
     let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
     let (rows, sensors) = result(aggregation, groups, start, end)?;
-    Ok(Closed { start, end, rows, sensors, evidence, late: 0 })
+    Ok(Closed { start, end, rows, sensors, expects: None, evidence, late: 0 })
 }
 
 /// The groups of a window as rows, sorted, and how many sensors are behind each.
@@ -430,6 +441,12 @@ fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
         .map(|column| SortColumn { values: Arc::clone(column), options: None })
         .collect();
     Ok(lexsort_to_indices(&sort, None)?)
+}
+
+/// What should be behind each row of `rows`, which came out of `closed` through its `after` pipeline.
+pub fn expectations_of(closed: &Closed, rows: &RecordBatch) -> Option<Vec<Expectation>> {
+    let expects = closed.expects.as_ref()?;
+    Some(row_column(rows).values().iter().map(|row| expects[*row as usize]).collect())
 }
 
 /// The sensors behind each row of `rows`, which came out of `closed` through its `after` pipeline.

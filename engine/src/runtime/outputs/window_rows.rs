@@ -4,6 +4,7 @@
 
 use super::json_rows;
 use crate::alarms::{Evidence, KeyValue, Place, Receipt, ResultRow, RowSource, Transition, Window};
+use crate::stream::window::Expectation;
 use arrow::array::RecordBatch;
 use std::sync::Arc;
 use weir_ingest::model::AppendTime;
@@ -23,6 +24,8 @@ pub struct WindowRows {
     pub key: Vec<usize>,
     /// Sensors behind each row.
     pub sensors: Vec<u32>,
+    /// What should be behind each row; empty where the rule does not ask.
+    pub expects: Vec<Expectation>,
     /// The receipt of each but for its sensors.
     pub receipt: Receipt,
     /// When the window was closed.
@@ -53,10 +56,17 @@ impl WindowRows {
         let place = Place::Window(self.window);
         let rows = self.keys().into_iter().zip(json_rows(&self.batch)).zip(&self.sensors);
         (self.first_ordinal..).zip(rows).map(move |(ordinal, ((key, values), sensors))| {
-            let receipt = Receipt { sensors_used: u64::from(*sensors), ..self.receipt.clone() };
+            let receipt = self.receipt_of(ordinal, *sensors);
             let result = ResultRow { key: &key, at: self.window.end, place };
             let evidence = Evidence { values, receipt: Some(receipt) };
             self.source.transition(result, ordinal, 0, self.appended, evidence)
         })
+    }
+
+    fn receipt_of(&self, ordinal: u64, sensors: u32) -> Receipt {
+        let row = usize::try_from(ordinal - self.first_ordinal).unwrap_or(usize::MAX);
+        let expected = self.expects.get(row).map(|expects| u64::from(expects.sensors));
+        let sensors_used = u64::from(sensors);
+        Receipt { sensors_used, sensors_expected: expected, ..self.receipt.clone() }
     }
 }

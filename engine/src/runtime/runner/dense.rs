@@ -59,6 +59,13 @@ impl Entries {
 }
 
 impl Runner {
+    /// The first series of the rule's stream, this many, had a reading before the rule began.
+    pub fn knows_series(&mut self, series: usize) {
+        if let Some(panes) = self.dense() {
+            panes.knows_series(series);
+        }
+    }
+
     fn dense(&mut self) -> Option<&mut DensePanes> {
         self.windows.as_mut()?.dense()
     }
@@ -211,6 +218,7 @@ impl Runner {
     fn entries(&mut self, rows: &Rows, out: &mut Outputs) -> Option<Entries> {
         let panes = self.dense()?;
         panes.knows(&rows.series);
+        panes.saw(rows.series_ids());
         let plan = Arc::clone(panes.plan());
         let mut entries = match measure(&plan, rows) {
             Ok(entries) => entries,

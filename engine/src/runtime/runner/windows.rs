@@ -10,12 +10,15 @@ use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
 use crate::stream::watermark::{NEVER, Until};
-use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, sensors_of};
+use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, expectations_of, sensors_of};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime};
+
+/// What a share of readings may be off by.
+const ROUNDING: f64 = 1e-9;
 
 impl Runner {
     /// Takes rows up to each place where event time closes a window or fires a timer, so that the cut
@@ -220,9 +223,18 @@ impl Runner {
                 continue;
             }
             let sensors = sensors_of(closed, &batch);
+            let expects = expectations_of(closed, &batch);
             let window = Window { start: EventTime(closed.start), end: EventTime(closed.end) };
             let said = verdicts(&self.plan, &batch);
-            let verdicts = self.known(said, Verdict::Unknown, closed.end, appended, out);
+            let mut verdicts = self.known(said, Verdict::Unknown, closed.end, appended, out);
+            if let (Some(required), Some(expects)) = (self.plan.coverage, &expects) {
+                for (verdict, expects) in verdicts.iter_mut().zip(expects) {
+                    if expects.coverage.is_none_or(|coverage| coverage + ROUNDING < required) {
+                        *verdict = Verdict::Unknown;
+                    }
+                }
+            }
+            let expected = |row: usize| Some(u64::from(expects.as_ref()?.get(row)?.sensors));
             let said = suppressions(&self.plan, &batch);
             let suppressions = self.known(said, Suppression::No, closed.end, appended, out);
             let receipts = Receipts { runner_streams: self.stream_names(), closed };
@@ -234,6 +246,7 @@ impl Runner {
                     key: key.clone(),
                     receipt: receipts.of(0, watermark, &self.progress),
                     sensors,
+                    expects: expects.unwrap_or_default(),
                     batch,
                     appended,
                 }),
@@ -252,6 +265,7 @@ impl Runner {
                         .collect();
                     out.transitions.extend(alarms.window(window, &rows, appended, |row| {
                         let receipt = receipts.of(sensors[row], watermark, &self.progress);
+                        let receipt = Receipt { sensors_expected: expected(row), ..receipt };
                         Evidence { values: json_row(&batch, row), receipt: Some(receipt) }
                     })?);
                 }

@@ -23,6 +23,7 @@ struct Clauses {
     clear: Option<(Condition, Position)>,
     suppress: Option<(Expr, Position)>,
     no_data: Option<(NoData, Position)>,
+    coverage: Option<(u8, Position)>,
 }
 
 pub(super) fn create(cursor: &mut Cursor, existing: Existing) -> Result<Statement, SqlError> {
@@ -49,6 +50,7 @@ pub(super) fn create(cursor: &mut Cursor, existing: Existing) -> Result<Statemen
         clear: clauses.clear.map(|(condition, _)| condition),
         suppress: clauses.suppress.map(|(expr, _)| expr),
         no_data: clauses.no_data.map(|(no_data, _)| no_data),
+        coverage: clauses.coverage.map(|(coverage, _)| coverage),
         query,
         into: None,
         text: cursor.text(),
@@ -75,6 +77,7 @@ pub(super) fn into_stream(
         clear: None,
         suppress: None,
         no_data: None,
+        coverage: None,
         query,
         into: Some(into),
         text: cursor.text(),
@@ -133,6 +136,13 @@ fn clauses(cursor: &mut Cursor) -> Result<Clauses, SqlError> {
             .with_hint("add RAISE WHEN, or leave ON NO DATA out")
             .at(*at));
         }
+        if let Some((_, at)) = &clauses.coverage {
+            return Err(SqlError::new(
+                "REQUIRE COVERAGE without RAISE WHEN: a rule that emits rows gives no verdict",
+            )
+            .with_hint("add RAISE WHEN, or write HAVING coverage() >= 0.6")
+            .at(*at));
+        }
     }
     Ok(clauses)
 }
@@ -152,8 +162,26 @@ fn one_clause(cursor: &mut Cursor, clauses: &mut Clauses, at: Position) -> Resul
         once(clauses.suppress.replace((predicate(cursor)?, at)), "SUPPRESS WHEN", at)
     } else if cursor.eat(&["on", "no", "data"]) {
         once(clauses.no_data.replace((no_data(cursor)?, at)), "ON NO DATA", at)
+    } else if cursor.eat(&["require", "coverage"]) {
+        once(clauses.coverage.replace((coverage(cursor)?, at)), "REQUIRE COVERAGE", at)
     } else {
         Err(not_a_clause(cursor).at(at))
+    }
+}
+
+/// Takes `n PERCENT`.
+fn coverage(cursor: &mut Cursor) -> Result<u8, SqlError> {
+    let at = cursor.here();
+    let wrong = || {
+        SqlError::new("REQUIRE COVERAGE takes a whole number from 1 to 100")
+            .with_hint("write REQUIRE COVERAGE 60 PERCENT")
+            .at(at)
+    };
+    let percent = cursor.number().and_then(|n| n.parse().ok()).filter(|n| (1..=100).contains(n));
+    let percent = percent.ok_or_else(wrong)?;
+    match cursor.eat(&["percent"]) {
+        true => Ok(percent),
+        false => Err(wrong()),
     }
 }
 
@@ -165,15 +193,9 @@ fn once<T>(before: Option<T>, clause: &str, at: Position) -> Result<(), SqlError
 }
 
 fn not_a_clause(cursor: &Cursor) -> SqlError {
-    if cursor.sees(&["require", "coverage"]) {
-        return SqlError::not_yet(
-            "REQUIRE COVERAGE",
-            "leave it out and put a count into the condition: RAISE WHEN readings >= 10 AND ..., with count(*) AS readings in the SELECT",
-        );
-    }
     let word = cursor.peek_word().unwrap_or_default();
     let expected = cursor.expected(
-        "SEVERITY, KEY, START FROM, RAISE WHEN, CLEAR WHEN, SUPPRESS WHEN, ON NO DATA or AS SELECT",
+        "SEVERITY, KEY, START FROM, RAISE WHEN, CLEAR WHEN, SUPPRESS WHEN, ON NO DATA, REQUIRE COVERAGE or AS SELECT",
     );
     let words = ["SEVERITY", "KEY", "START", "RAISE", "CLEAR", "SUPPRESS", "ON", "AS"];
     match did_you_mean(&word, words) {

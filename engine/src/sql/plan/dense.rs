@@ -7,6 +7,7 @@
 mod safe;
 
 use super::Branch;
+use crate::sql::functions::coverage::Counted;
 use crate::stream::pipeline::{Pipeline, Stage};
 use crate::stream::window::dense::{DensePlan, Measure, Number, Output, RowColumns};
 use crate::stream::window::{Aggregate, GroupColumn, Grouping, Path};
@@ -21,6 +22,15 @@ use std::sync::Arc;
 use weir_ingest::model::{StreamDefinition, reading};
 
 type PhysicalExprRef = Arc<dyn PhysicalExpr>;
+
+/// Whether a rule asks for coverage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// `REQUIRE COVERAGE`.
+    Required,
+    /// Only where the SELECT shows it.
+    NotRequired,
+}
 
 /// Why it cannot.
 enum No {
@@ -43,8 +53,9 @@ pub(super) fn path(
     streams: &[Arc<StreamDefinition>],
     branches: &[Branch],
     grouping: &Grouping,
+    coverage: Coverage,
 ) -> Path {
-    match dense(streams, branches, grouping) {
+    match dense(streams, branches, grouping, coverage) {
         Ok(plan) => Path::Dense(Arc::new(plan)),
         Err(No::Because(reason)) => Path::General(reason),
         Err(No::Failed) => Path::General("an expression cannot be moved below the window".into()),
@@ -55,6 +66,7 @@ fn dense(
     streams: &[Arc<StreamDefinition>],
     branches: &[Branch],
     grouping: &Grouping,
+    coverage: Coverage,
 ) -> std::result::Result<DensePlan, No> {
     let [branch] = branches else { return no("it reads more than one stream") };
     let definition = Arc::clone(&streams[branch.stream]);
@@ -77,6 +89,19 @@ fn dense(
     for aggregate in &grouping.aggregates {
         outputs.push(values.output(aggregate, &flat, &table)?);
     }
+    let interval = definition.options().interval;
+    let interval_us = interval.and_then(|interval| i64::try_from(interval.as_micros()).ok());
+    if (outputs.contains(&Output::Coverage) || coverage == Coverage::Required)
+        && interval_us.is_none()
+    {
+        return no(format!(
+            "the stream '{}' does not say how often a sensor reports; declare it WITH (interval = '10 seconds')",
+            definition.name()
+        ));
+    }
+    let counts =
+        |output: &Output| matches!(output, Output::Coverage | Output::Reporting | Output::Expected);
+    let expects = coverage == Coverage::Required || outputs.iter().any(counts);
     let (of_series, of_row): (Vec<_>, Vec<_>) = flat.filters.iter().cloned().partition(of_series);
     let level_columns = columns_of(keys.iter().chain(&of_series));
     let levels = Arc::new(table.project(&level_columns).map_err(|_| No::Failed)?);
@@ -89,6 +114,8 @@ fn dense(
         keys: over_levels(keys)?,
         of_series: over_levels(of_series)?,
         level_columns,
+        interval_us,
+        expects,
         outputs,
         definition,
     })
@@ -155,6 +182,13 @@ impl Values {
         if aggregate.filter.is_some() || function.is_distinct() || !function.order_bys().is_empty()
         {
             return no(format!("{name} has FILTER, DISTINCT or ORDER BY"));
+        }
+        if let Some(counted) = Counted::of(name) {
+            return Ok(match counted {
+                Counted::Coverage => Output::Coverage,
+                Counted::Reporting => Output::Reporting,
+                Counted::Expected => Output::Expected,
+            });
         }
         let arguments = function.expressions();
         let [argument] = arguments.as_slice() else {

@@ -1,6 +1,7 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
 use super::along;
+use super::dense::Coverage;
 use super::session::SessionNode;
 use super::windows::{
     column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
@@ -58,9 +59,11 @@ pub(super) fn walk(
     state: &SessionState,
     relations: &Relations,
     plan: &LogicalPlan,
+    coverage: Coverage,
 ) -> Result<Walked> {
     refuse_volatile(plan)?;
-    let mut walker = Walker { state, relations, streams: Vec::new(), tables: BTreeSet::new() };
+    let (streams, tables) = (Vec::new(), BTreeSet::new());
+    let mut walker = Walker { state, relations, coverage, streams, tables };
     let mut above = Vec::new();
     let mut node = plan;
     while contains_aggregate(node) {
@@ -104,6 +107,7 @@ fn contains_aggregate(plan: &LogicalPlan) -> bool {
 struct Walker<'a> {
     state: &'a SessionState,
     relations: &'a Relations,
+    coverage: Coverage,
     streams: Vec<Arc<StreamDefinition>>,
     tables: BTreeSet<String>,
 }
@@ -293,7 +297,7 @@ impl Walker<'_> {
             if grid.step() < grid.panes_per_window() {
                 refuse_window_columns(aggregate, "HOP")?;
             }
-            let path = super::dense::path(&self.streams, branches, &grouping);
+            let path = super::dense::path(&self.streams, branches, &grouping, self.coverage);
             return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path })));
         };
         refuse_window_columns(aggregate, "SESSION")?;

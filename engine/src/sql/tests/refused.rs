@@ -172,9 +172,15 @@ fn a_rule_that_cannot_be_so_says_why() {
         ("CREATE RULE r SELECT a FROM s", "expected SEVERITY, KEY", "AS before SELECT", (1, 15)),
         (
             "CREATE RULE r REQUIRE COVERAGE 60 PERCENT AS SELECT a FROM s",
-            "not yet: REQUIRE COVERAGE",
-            "count(*)",
+            "REQUIRE COVERAGE without RAISE WHEN",
+            "HAVING coverage()",
             (1, 15),
+        ),
+        (
+            "CREATE RULE r RAISE WHEN a REQUIRE COVERAGE 160 PERCENT AS SELECT a FROM s",
+            "a whole number from 1 to 100",
+            "REQUIRE COVERAGE 60 PERCENT",
+            (1, 45),
         ),
         (
             "CREATE RULE r SUPPRESS WHEN b AS SELECT a FROM s",
@@ -292,7 +298,6 @@ fn other_engines_spellings_are_answered_with_ours() {
             "TumblingWindow(minute, 5)",
             (1, 26),
         ),
-        ("SELECT coverage() FROM s", "not yet: coverage()", "count(DISTINCT topic)", (1, 8)),
     ]);
 }
 

@@ -8,6 +8,7 @@
 //! stands in the pane's evidence.
 
 mod cells;
+mod counted;
 mod groups;
 mod plan;
 
@@ -18,6 +19,7 @@ use super::{Aggregation, Closed, Keyed, LaneEvidence, PaneKey};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use cells::Cells;
+use counted::Counted;
 use datafusion::error::Result;
 use groups::SeriesGroups;
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,10 @@ struct Pane {
 
 /// What a checkpoint keeps of the panes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DenseState(Vec<((PaneIndex, PaneIndex), Pane)>);
+pub struct DenseState {
+    panes: Vec<((PaneIndex, PaneIndex), Pane)>,
+    seen: Vec<bool>,
+}
 
 /// The panes of a rule on the dense path.
 #[derive(Debug)]
@@ -71,17 +76,20 @@ pub struct DensePanes {
     panes: BTreeMap<(PaneIndex, PaneIndex), Pane>,
     groups: SeriesGroups,
     snapshot: Option<Arc<SeriesSnapshot>>,
+    /// Series with a reading so far, where that matters.
+    seen: Vec<bool>,
 }
 
 impl DensePanes {
     pub(super) fn new(plan: Arc<DensePlan>) -> Self {
         let groups = SeriesGroups::default();
-        Self { plan, panes: BTreeMap::new(), groups, snapshot: None }
+        Self { plan, panes: BTreeMap::new(), groups, snapshot: None, seen: Vec::new() }
     }
 
     /// For a checkpoint.
     pub fn state(&self) -> DenseState {
-        DenseState(self.panes.iter().map(|(key, pane)| (*key, pane.clone())).collect())
+        let panes = self.panes.iter().map(|(key, pane)| (*key, pane.clone())).collect();
+        DenseState { panes, seen: self.seen.clone() }
     }
 
     /// Goes on from a checkpoint; `snapshot` covers every series in it.
@@ -95,10 +103,11 @@ impl DensePanes {
         let fits = |pane: &Pane| {
             pane.cells.are_of(&self.plan.measures) && pane.cells.len() <= snapshot.len()
         };
-        if !state.0.iter().all(|(_, pane)| fits(pane)) {
+        if !state.panes.iter().all(|(_, pane)| fits(pane)) {
             return Err("its panes are of other aggregates or series".to_owned());
         }
-        self.panes = state.0.into_iter().collect();
+        self.panes = state.panes.into_iter().collect();
+        self.seen = state.seen;
         self.snapshot = Some(Arc::clone(snapshot));
         Ok(())
     }
@@ -122,6 +131,27 @@ impl DensePanes {
         }
         self.cover();
         Some(self.groups.counted())
+    }
+
+    /// The first series of the stream, this many, have had a reading.
+    pub fn knows_series(&mut self, series: usize) {
+        if self.plan.expects {
+            self.seen = vec![true; series];
+        }
+    }
+
+    /// These series have had a reading.
+    pub fn saw(&mut self, series: &[u32]) {
+        if !self.plan.expects {
+            return;
+        }
+        for series in series {
+            let series = *series as usize;
+            if self.seen.len() <= series {
+                self.seen.resize(series + 1, false);
+            }
+            self.seen[series] = true;
+        }
     }
 
     /// Adds rows to a pane.
@@ -179,30 +209,22 @@ impl DensePanes {
             }
         }
         let present = totals.present();
-        let mut sensors = vec![0_u32; self.groups.len()];
-        for (group, received) in self.groups.of_series().iter().zip(&received) {
-            if *received > 0
-                && let Some(sensors) = sensors.get_mut(*group as usize)
-            {
-                *sensors += 1;
-            }
-        }
         let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
-        let keyed = Keyed {
-            keys: self.keys_of(&present)?,
-            values: plan.outputs.iter().map(|output| totals.output(output, &present)).collect(),
-            rows: present.len(),
-        };
-        let sensors = present.iter().map(|group| sensors[*group as usize]).collect();
+        let expected = plan.interval_us.map(|interval| (end - start) as f64 / interval as f64);
+        let counted = Counted::new(&self.groups, &received, &self.seen, expected);
+        let values = plan.outputs.iter().map(|output| match output {
+            Output::Coverage => counted.coverage(&present),
+            Output::Reporting => counted.reporting(&present),
+            Output::Expected => counted.expected(&present),
+            _ => totals.output(output, &present),
+        });
+        let keyed =
+            Keyed { values: values.collect(), keys: self.keys_of(&present)?, rows: present.len() };
         let rows = keyed.rows(aggregation, start, end)?;
-        Ok(Closed {
-            start,
-            end,
-            rows,
-            sensors,
-            evidence: evidence.into_values().collect(),
-            late: 0,
-        })
+        let evidence = evidence.into_values().collect();
+        let sensors = counted.sensors(&present);
+        let expects = plan.expects.then(|| counted.expectation(&present));
+        Ok(Closed { start, end, rows, sensors, expects, evidence, late: 0 })
     }
 
     /// The key columns of these groups, which grow.

@@ -234,7 +234,7 @@ impl Sessions {
         groups.update(&prepared, &series)?;
         let (rows, sensors) = result(grouping, groups, start, end)?;
         let evidence = session.evidence.into_values().collect();
-        Ok(Closed { start, end, rows, sensors, evidence, late: session.late })
+        Ok(Closed { start, end, rows, sensors, expects: None, evidence, late: session.late })
     }
 }
 

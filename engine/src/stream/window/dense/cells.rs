@@ -259,6 +259,9 @@ impl<C: Cell> Lanes<C> {
                     .map(|c| c.spread().map(|s| s.greatest))
                     .collect::<PrimitiveArray<<C::Of as Number>::Arrow>>(),
             ),
+            Output::Coverage | Output::Reporting | Output::Expected => {
+                unreachable!("series are counted, not added up")
+            }
         }
     }
 }

@@ -23,6 +23,10 @@ pub struct DensePlan {
     pub columns: RowColumns,
     /// What is added up.
     pub measures: Vec<Measure>,
+    /// How often a series should report, microseconds; [`Output::Coverage`] needs it.
+    pub interval_us: Option<i64>,
+    /// Whether it matters which series are expected.
+    pub expects: bool,
     /// The aggregates.
     pub outputs: Vec<Output>,
 }
@@ -74,13 +78,19 @@ pub enum Output {
     Min(usize),
     /// `max(x)`.
     Max(usize),
+    /// `coverage()`.
+    Coverage,
+    /// `sensors_reporting()`.
+    Reporting,
+    /// `sensors_expected()`.
+    Expected,
 }
 
 impl Output {
     /// The measure it reads; for the count of rows the first.
     pub fn measure(&self) -> usize {
         match self {
-            Self::Rows => 0,
+            Self::Rows | Self::Coverage | Self::Reporting | Self::Expected => 0,
             Self::Count(of) | Self::Sum(of) | Self::Avg(of) | Self::Min(of) | Self::Max(of) => *of,
         }
     }
