@@ -2,6 +2,7 @@
 
 use crate::{
     alarms, ask, client, deliveries, demo, load, log, publish, query, replay, run, series, serve,
+    test,
 };
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -64,6 +65,8 @@ enum Command {
     Alarms(alarms::Arguments),
     /// Run rules over a file of readings, or over a data directory again, without a server
     Replay(replay::Arguments),
+    /// Show what a rule would have raised, before it is armed
+    Test(test::Arguments),
     /// Take a sensor out of service, or return it
     Series(series::Arguments),
     /// Show what was delivered; send a dead letter again
@@ -87,6 +90,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Ask(arguments) => wait(ask::run(arguments)),
         Command::Alarms(arguments) => wait(alarms::run(arguments)),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Test(arguments) => wait(test::run(arguments)),
         Command::Series(arguments) => wait(series::run(arguments)),
         Command::Deliveries(arguments) => wait(deliveries::run(arguments)),
         Command::Log(arguments) => log::run(&arguments),

@@ -2,9 +2,12 @@
 //!
 //! Promise: a statement is answered after it is durable; a refused one changed nothing.
 
+mod test;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use async_trait::async_trait;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
 use weir_engine::runtime::rules::Rules;
@@ -22,6 +25,8 @@ pub struct Executor {
     references: Arc<ReferenceTables>,
     rules: Arc<Rules>,
     deliverer: Arc<Deliverer>,
+    /// One rule is tested at a time.
+    testing: Arc<Semaphore>,
 }
 
 impl Executor {
@@ -32,7 +37,8 @@ impl Executor {
         rules: Arc<Rules>,
         deliverer: Arc<Deliverer>,
     ) -> Arc<Self> {
-        Arc::new(Self { log, references, rules, deliverer })
+        let testing = Arc::new(Semaphore::new(1));
+        Arc::new(Self { log, references, rules, deliverer, testing })
     }
 
     /// All subscriptions.
@@ -151,6 +157,10 @@ impl Statements for Executor {
                 let rules = Arc::clone(&self.rules);
                 let rows = blocking(move || rules.explain_watermark(&rule)).await?;
                 return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
+            }
+            Statement::TestRule(statement) => {
+                let rows = Some(self.test(statement).await?);
+                return Ok(StatementOutcome { message: String::new(), rows });
             }
             Statement::CreateSubscription(statement) => self.create_subscription(statement).await?,
             Statement::DropSubscription { name, missing } => {

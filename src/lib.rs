@@ -24,3 +24,4 @@ pub mod query;
 pub mod replay;
 pub mod run;
 pub mod series;
+pub mod test;

@@ -32,7 +32,7 @@ pub use members::{
 pub use rows::{ResultRow, RowSource, RuleRows, RuleRowsState};
 pub use rule_alarms::{
     Judging, KeyView, RuleAlarms, RuleAlarmsState, RuleIdentity, RuleSettings, Suppression,
-    TooManyKeys, WindowRow,
+    TooManyKeys, Unknowns, WindowRow,
 };
 pub use severity::{Severity, UnknownSeverity};
 pub use subject::{Subjects, is_at_or_below};

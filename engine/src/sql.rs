@@ -21,7 +21,8 @@ pub use error::{Position, SqlError};
 pub use statement::{
     Condition, EventMode, Existing, Handshake, Historical, InsertStatement, IntoStream, Missing,
     NoData, NoDataAction, RuleStatement, Severity, ShowWhat, StartFrom, Statement,
-    SubscriptionOptions, SubscriptionStatement, TableColumn, TableStatement, Target,
+    SubscriptionOptions, SubscriptionStatement, TableColumn, TableStatement, Target, TestOver,
+    TestStatement, TestedRule,
 };
 pub use suggest::did_you_mean;
 
@@ -55,6 +56,14 @@ fn placed_in(statement: Statement, own_text: &str) -> Result<Statement, SqlError
     match statement {
         Statement::CreateRule(_) | Statement::CreateSubscription(_) => {
             tokens::split(own_text)?.pop().map_or(Ok(statement), parse::statement)
+        }
+        Statement::TestRule(TestStatement { rule: TestedRule::Written(rule), over }) => {
+            let placed = tokens::split(&rule.text)?.pop().map(parse::statement).transpose()?;
+            let rule = match placed {
+                Some(Statement::CreateRule(placed)) => Box::new(placed),
+                _ => rule,
+            };
+            Ok(Statement::TestRule(TestStatement { rule: TestedRule::Written(rule), over }))
         }
         other => Ok(other),
     }

@@ -19,7 +19,7 @@ fn without_a_server_the_sentence_says_how_to_start_one() {
 fn every_subcommand_explains_itself() {
     let help = String::from_utf8_lossy(&weir(&["--help"]).stdout).into_owned();
     for command in
-        ["run", "publish", "load", "query", "ask", "alarms", "series", "deliveries", "log"]
+        ["run", "publish", "load", "query", "ask", "alarms", "series", "test", "deliveries", "log"]
     {
         assert!(help.contains(&format!("  {command}")), "{command} is not in:\n{help}");
         let output = weir(&[command, "--help"]);

@@ -23,3 +23,4 @@ mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does
 mod statements; // what each statement does
+mod test_rule; // what a rule would have raised

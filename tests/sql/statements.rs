@@ -3,6 +3,7 @@
 use crate::world::{Rule, World, follow, runtime, text};
 use std::sync::Arc;
 use weir_engine::alarms::{Command, Target, command_rows};
+use weir_engine::runtime::backtest;
 use weir_engine::runtime::definition::{Planned, RULES, StoredRule, planned, relations};
 use weir_engine::sql::{
     Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
@@ -66,6 +67,13 @@ impl World {
             Statement::Query(query) => self.ask(query.to_string()),
             Statement::Show(ShowWhat::Alarms) => self.ask("SHOW ALARMS".to_owned()),
             Statement::Operate(command) => self.operate(command),
+            Statement::TestRule(test) => {
+                let (log, references) = (self.log(), Arc::clone(&self.engine().references));
+                let report = backtest::test(&log, &references, test, &|| None).map_err(message)?;
+                let now = self.now();
+                self.scribe.answer(&[report.table()], now);
+                Ok(())
+            }
             other => Err(format!("a case cannot say this: {other:?}")),
         }
     }

@@ -7,9 +7,11 @@
 mod operators;
 mod settings;
 mod suppression;
+mod tally;
 
 pub use settings::{Judging, KeyView, RuleIdentity, RuleSettings, TooManyKeys, WindowRow};
 pub use suppression::Suppression;
+pub use tally::Unknowns;
 
 use super::keys::{Evidence, Happening, Judge, KeyState, Recorder};
 use super::lifecycle::{AlarmInput, Annunciation};
@@ -22,6 +24,7 @@ use super::verdict::{Decision, NoData, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tally::{Tally, is_silent};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// What a checkpoint keeps.
@@ -48,6 +51,7 @@ pub struct RuleAlarms {
     /// When to look at which member (`""` for a window's key); may be early, is never late.
     timers: BTreeSet<(EventTime, KeyValues, String)>,
     shelvings: BTreeSet<(AppendTime, KeyValues)>,
+    tally: Tally,
 }
 
 impl RuleAlarms {
@@ -61,6 +65,7 @@ impl RuleAlarms {
             silence_from: None,
             timers: BTreeSet::new(),
             shelvings: BTreeSet::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -198,6 +203,7 @@ impl RuleAlarms {
         for (key, (verdict, row)) in strongest(rows) {
             let no_data = self.settings.no_data;
             let key = self.key(key)?;
+            self.tally.verdict(&key, verdict);
             let Some(state) = self.keys.get_mut(&key) else { continue };
             let Judge::Window(watch) = &mut state.judge else { continue };
             let (decision, _) = watch.step(window.end, verdict, MayClear::Yes, no_data);
@@ -235,6 +241,7 @@ impl RuleAlarms {
             self.fire_until(reading.at, appended, &mut out);
         }
         let key = self.key(key)?;
+        self.tally.verdict(&key, reading.verdict);
         let Some(state) = self.keys.get_mut(&key) else { return Ok(out) };
         let Judge::Members(members) = &mut state.judge else { return Ok(out) };
         let places = &self.out_of_service;
@@ -402,6 +409,7 @@ impl RuleAlarms {
     ) {
         let timers = self.settings.for_timers();
         let Some(state) = self.keys.get_mut(key) else { return };
+        let was_silent = is_silent(&mut state.judge, member);
         let event = match &mut state.judge {
             Judge::Window(watch) => {
                 watch.unqueued();
@@ -423,6 +431,9 @@ impl RuleAlarms {
                 }
             }
         };
+        if !was_silent && is_silent(&mut state.judge, member) {
+            self.tally.silence(key);
+        }
         let watch = match &mut state.judge {
             Judge::Window(watch) => Some(watch),
             Judge::Members(members) => members.watch_mut(member),

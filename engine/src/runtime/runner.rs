@@ -4,6 +4,7 @@
 //! often the process was killed between them, the same outputs come with the same ordinals (P6, S3).
 //! Elsewhere: who feeds it and who writes its outputs down is the task's.
 
+mod counting;
 mod dense;
 mod along;
 mod deriving;

@@ -8,6 +8,7 @@ mod show;
 mod stream;
 mod subscription;
 mod table;
+mod test;
 
 use super::error::SqlError;
 use super::refusals;
@@ -64,6 +65,7 @@ fn by_first_words(cursor: &mut Cursor) -> Result<Statement, SqlError> {
         "unshelve" => operator::unshelve(cursor),
         "take" => operator::take(cursor),
         "return" => operator::give_back(cursor),
+        "test" => test::test(cursor),
         word => Err(refusals::foreign_statement(word, cursor)
             .unwrap_or_else(|| unknown_statement(word, cursor))
             .at(at)),
@@ -74,7 +76,7 @@ fn unknown_statement(word: &str, cursor: &Cursor) -> SqlError {
     let error = cursor.expected("a statement");
     match did_you_mean(word, FIRST_WORDS) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
-        None => error.with_hint("a statement starts with SELECT, CREATE, DROP, INSERT, SHOW, EXPLAIN, FLUSH, ACKNOWLEDGE, SHELVE, UNSHELVE, TAKE or RETURN"),
+        None => error.with_hint("a statement starts with SELECT, CREATE, DROP, INSERT, SHOW, EXPLAIN, FLUSH, ACKNOWLEDGE, SHELVE, UNSHELVE, TAKE, RETURN or TEST"),
     }
 }
 

@@ -107,10 +107,6 @@ fn check_session_partition(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 pub(super) fn foreign_statement(word: &str, cursor: &Cursor) -> Option<SqlError> {
     let refused = |message: &str, hint: &str| Some(SqlError::new(message).with_hint(hint));
     match word {
-        "test" => Some(SqlError::not_yet(
-            "TEST RULE",
-            "run the rule over the log of a data directory: weir replay --data DIR --define FILE.sql, or over a file with --input",
-        )),
         "delete" if cursor.sees(&["delete", "series"]) => Some(SqlError::not_yet(
             "DELETE SERIES",
             "DROP STREAM removes a stream with all its readings",

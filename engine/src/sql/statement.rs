@@ -60,6 +60,8 @@ pub enum Statement {
         /// The rule.
         rule: String,
     },
+    /// `TEST RULE name | (CREATE RULE ...) [OVER ...]`
+    TestRule(TestStatement),
     /// `CREATE SUBSCRIPTION ...`
     CreateSubscription(SubscriptionStatement),
     /// `DROP SUBSCRIPTION [IF EXISTS] name`
@@ -171,6 +173,38 @@ pub struct IntoStream {
     pub template: TopicTemplate,
     /// `WITH (...)`.
     pub options: StreamOptions,
+}
+
+/// `TEST RULE ...`: what a rule would have raised; nothing is created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestStatement {
+    /// Which rule.
+    pub rule: TestedRule,
+    /// `OVER`; without it, everything the log has.
+    pub over: Option<TestOver>,
+}
+
+/// The rule that is tested.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestedRule {
+    /// One that runs, by its name.
+    Named(String),
+    /// `(CREATE RULE ...)`: one that need not be there.
+    Written(Box<RuleStatement>),
+}
+
+/// Over which part of the log a rule is tested, by the time of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestOver {
+    /// `OVER INTERVAL '7' DAY`: so long before now, up to now.
+    Last(Duration),
+    /// `OVER (FROM TIMESTAMP '...' [TO TIMESTAMP '...'])`: from then on, up to but without the end.
+    Between {
+        /// First instant.
+        from: EventTime,
+        /// First instant after it; without it, now.
+        to: Option<EventTime>,
+    },
 }
 
 /// Where a rule starts to read.

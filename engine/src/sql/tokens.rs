@@ -22,6 +22,7 @@ pub(super) const NESTING_MAX: usize = 50;
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) tokens: Vec<TokenWithSpan>,
+    pub(super) start: Position,
     pub(super) end: Position,
     pub(super) text: String,
 }
@@ -44,6 +45,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Piece>, SqlError> {
             let to = byte_offset(text, &lines, last.span.end).max(from);
             Some(Piece {
                 tokens: without_table_keyword(tokens),
+                start: position(first.span.start),
                 end: position(last.span.end),
                 text: text.get(from..to).unwrap_or_default().to_owned(),
             })
@@ -94,6 +96,7 @@ fn byte_offset(text: &str, lines: &[usize], location: Location) -> usize {
 /// Reads one statement from left to right.
 pub(super) struct Cursor {
     parser: Parser<'static>,
+    start: Position,
     end: Position,
     text: String,
 }
@@ -103,12 +106,23 @@ impl Cursor {
         let parser = Parser::new(&DIALECT)
             .with_tokens_with_locations(piece.tokens)
             .with_recursion_limit(NESTING_MAX);
-        Self { parser, end: piece.end, text: piece.text }
+        Self { parser, start: piece.start, end: piece.end, text: piece.text }
     }
 
     /// The statement's own text.
     pub(super) fn text(&self) -> String {
         self.text.clone()
+    }
+
+    /// The part of the statement's text from one place up to another.
+    pub(super) fn text_between(&self, from: Position, to: Position) -> String {
+        let lines = line_starts(&self.text);
+        let own = |at: Position| {
+            let first = at.line == self.start.line;
+            let column = if first { at.column + 1 - self.start.column } else { at.column };
+            byte_offset(&self.text, &lines, Location::new(at.line + 1 - self.start.line, column))
+        };
+        self.text.get(own(from)..own(to)).unwrap_or_default().trim_end().to_owned()
     }
 
     /// Where the next token stands.

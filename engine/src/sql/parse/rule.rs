@@ -259,9 +259,15 @@ fn start(cursor: &mut Cursor) -> Result<StartFrom, SqlError> {
     if cursor.eat(&["earliest"]) {
         return Ok(StartFrom::Earliest);
     }
-    if !cursor.eat(&["timestamp"]) {
+    if !cursor.sees(&["timestamp"]) {
         return Err(cursor.expected("NOW, EARLIEST or TIMESTAMP '...'"));
     }
+    timestamp(cursor).map(StartFrom::Timestamp)
+}
+
+/// Takes `TIMESTAMP '...'`.
+pub(super) fn timestamp(cursor: &mut Cursor) -> Result<EventTime, SqlError> {
+    cursor.expect(&["timestamp"])?;
     let at = cursor.here();
     let text = cursor.string("the time")?;
     let time = DateTime::parse_from_rfc3339(&text).map_err(|_| {
@@ -269,7 +275,7 @@ fn start(cursor: &mut Cursor) -> Result<StartFrom, SqlError> {
             .with_hint("write it as RFC 3339, for example '2026-03-01T08:00:00Z'")
             .at(at)
     })?;
-    Ok(StartFrom::Timestamp(EventTime(time.timestamp_micros())))
+    Ok(EventTime(time.timestamp_micros()))
 }
 
 /// Takes `<predicate> [FOR <interval>]`.

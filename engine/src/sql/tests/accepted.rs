@@ -4,7 +4,8 @@ use super::one;
 use crate::alarms::{Authority, Command};
 use crate::sql::{
     EventMode, Existing, Handshake, Historical, Missing, NoData, NoDataAction, Severity, ShowWhat,
-    StartFrom, Statement, SubscriptionOptions, Target, parse_script, parse_statements,
+    StartFrom, Statement, SubscriptionOptions, Target, TestOver, TestedRule, parse_script,
+    parse_statements,
 };
 use std::time::Duration;
 use weir_ingest::model::{
@@ -314,4 +315,36 @@ fn names_are_lower_case_unless_quoted() {
     assert_eq!(name, "fire");
     let Statement::DropRule { name, .. } = one("DROP RULE \"Fire\"") else { panic!("a rule") };
     assert_eq!(name, "Fire");
+}
+
+#[test]
+fn a_test_names_a_rule_or_has_its_text_and_says_over_which_time() {
+    let Statement::TestRule(test) = one("test rule Hot") else { panic!("a test") };
+    assert_eq!((test.rule, test.over), (TestedRule::Named("hot".to_owned()), None));
+    let Statement::TestRule(test) = one("TEST RULE hot OVER INTERVAL '7' DAY") else {
+        panic!("a test")
+    };
+    assert_eq!(test.over, Some(TestOver::Last(seconds(7 * 86_400))));
+    let Statement::TestRule(test) = one(
+        "TEST RULE hot OVER (FROM TIMESTAMP '1970-01-01T00:00:01Z' TO TIMESTAMP '1970-01-01T00:00:02Z')",
+    ) else {
+        panic!("a test")
+    };
+    let (from, to) = (EventTime(1_000_000), Some(EventTime(2_000_000)));
+    assert_eq!(test.over, Some(TestOver::Between { from, to }));
+}
+
+#[test]
+fn the_text_of_a_tested_rule_is_its_own_wherever_it_stands() {
+    let rule = "CREATE OR REPLACE RULE r\n RAISE WHEN n > (1 + 1) AS SELECT n, upper('é)') FROM s";
+    for before in ["", "SHOW RULES; ", "SHOW RULES;\n  "] {
+        let text = format!("{before}TEST RULE ( {rule} ) OVER '1 hour'");
+        let Some(Statement::TestRule(test)) = parse_statements(&text).expect(&text).pop() else {
+            panic!("a test")
+        };
+        let TestedRule::Written(tested) = test.rule else { panic!("a written rule") };
+        assert_eq!(tested.text, rule);
+        assert_eq!(Statement::CreateRule(*tested), one(rule), "{text}");
+        assert_eq!(test.over, Some(TestOver::Last(seconds(3600))));
+    }
 }
