@@ -113,6 +113,17 @@ pub struct Expectation {
     pub coverage: Option<f64>,
 }
 
+impl LaneEvidence {
+    /// With what the same lane gave to another part of the window. The watermark stays that before the
+    /// first of all offsets.
+    fn absorb(&mut self, other: &Self) {
+        if other.first < self.first {
+            (self.first, self.watermark_before) = (other.first, other.watermark_before);
+        }
+        self.last = self.last.max(other.last);
+    }
+}
+
 /// A closed window: its rows as [`Aggregation::schema`], sorted by group, with the row lane.
 #[derive(Debug)]
 pub struct Closed {
@@ -371,10 +382,7 @@ fn finish(
             continue;
         }
         match evidence.last_mut().filter(|last| last.lane == key.lane) {
-            Some(lane) => {
-                lane.first = lane.first.min(pane.evidence.first);
-                lane.last = lane.last.max(pane.evidence.last);
-            }
+            Some(lane) => lane.absorb(&pane.evidence),
             None => evidence.push(pane.evidence),
         }
         groups.merge(pane.partial.frozen()?)?;

@@ -203,9 +203,7 @@ impl DensePanes {
         for (_, pane) in of_window {
             totals.merge(&pane.cells, self.groups.of_series(), &mut received);
             for of_lane in &pane.evidence {
-                let lane = evidence.entry(of_lane.lane).or_insert(*of_lane);
-                lane.first = lane.first.min(of_lane.first);
-                lane.last = lane.last.max(of_lane.last);
+                evidence.entry(of_lane.lane).or_insert(*of_lane).absorb(of_lane);
             }
         }
         let present = totals.present();

@@ -253,11 +253,7 @@ impl Session {
         }
         self.rows.append(&mut other.rows);
         for (lane, theirs) in other.evidence {
-            let ours = self.evidence.entry(lane).or_insert(theirs);
-            if theirs.first < ours.first {
-                (ours.first, ours.watermark_before) = (theirs.first, theirs.watermark_before);
-            }
-            ours.last = ours.last.max(theirs.last);
+            self.evidence.entry(lane).or_insert(theirs).absorb(&theirs);
         }
     }
 }
