@@ -1,10 +1,11 @@
-//! `weir alarms`: lists and follows alarms; acknowledges, shelves, unshelves them.
+//! `weir alarms`: lists, follows and explains alarms; acknowledges, shelves, unshelves them.
 
 use crate::cli::To;
 use crate::client::Client;
 use crate::output::{self, Style};
 use crate::series::{quoted, say};
 use anyhow::{Context, Result};
+use arrow::array::AsArray;
 use clap::Subcommand;
 use futures::StreamExt;
 use serde_json::Value;
@@ -48,6 +49,11 @@ enum Action {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Read the rows behind it again and judge them again
+    Explain {
+        /// The alarm's id
+        id: String,
+    },
     /// Let it speak again
     Unshelve {
         /// The alarm's id
@@ -64,6 +70,9 @@ enum Action {
 pub async fn run(arguments: Arguments) -> Result<()> {
     let client = arguments.to.client()?;
     if let Some(action) = &arguments.action {
+        if let Action::Explain { id } = action {
+            return explain(&client, id).await;
+        }
         return say(&client, &statement(action)).await;
     }
     println!("{}", output::table(&client.sql("SELECT * FROM alarms").await?)?);
@@ -73,8 +82,26 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
+/// A line for each thing that is known of it.
+async fn explain(client: &Client, id: &str) -> Result<()> {
+    let style = Style::for_stdout();
+    for rows in client.sql(&explanation(id)).await? {
+        let text = |column: usize| rows.column(column).as_string_opt::<i32>();
+        let (Some(what), Some(how)) = (text(0), text(1)) else { continue };
+        for (what, how) in what.iter().flatten().zip(how.iter().flatten()) {
+            println!("{} {how}", style.bold(&format!("{what:<11}")));
+        }
+    }
+    Ok(())
+}
+
+fn explanation(id: &str) -> String {
+    format!("EXPLAIN ALARM {}", quoted(id))
+}
+
 fn statement(action: &Action) -> String {
     match action {
+        Action::Explain { id } => explanation(id),
         Action::Ack { id, by, comment } => {
             let comment =
                 comment.as_ref().map(|c| format!(" COMMENT {}", quoted(c))).unwrap_or_default();

@@ -61,7 +61,7 @@ enum Command {
     Query(query::Arguments),
     /// Ask one of the named questions; without a name, list them
     Ask(ask::Arguments),
-    /// Show alarms; acknowledge, shelve, unshelve them
+    /// Show and explain alarms; acknowledge, shelve, unshelve them
     Alarms(alarms::Arguments),
     /// Run rules over a file of readings, or over a data directory again, without a server
     Replay(replay::Arguments),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
+use weir_engine::runtime::explain::explain_alarm;
 use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
 use weir_engine::tables::reference::ReferenceTables;
@@ -152,6 +153,11 @@ impl Statements for Executor {
                 let rules = Arc::clone(&self.rules);
                 let rows = blocking(move || rules.explain(&name)).await?;
                 return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
+            }
+            Statement::ExplainAlarm { id } => {
+                let (log, references) = (Arc::clone(&self.log), Arc::clone(&self.references));
+                let explained = blocking(move || explain_alarm(&log, &references, &id)).await?;
+                return Ok(StatementOutcome { message: String::new(), rows: Some(explained) });
             }
             Statement::ExplainWatermark { rule } => {
                 let rules = Arc::clone(&self.rules);

@@ -16,5 +16,6 @@ pub mod follower; // one rule over its log, step by step
 pub mod task; // a thread for each rule
 pub mod downtime; // what is said after the server was down
 pub mod backtest; // what a rule would have raised
+pub mod explain; // what an alarm rested on
 pub mod rules; // all rules of a server
 pub mod replay; // rules over a file, or over a log again

@@ -4,7 +4,8 @@ use crate::world::{Rule, World, follow, runtime, text};
 use std::sync::Arc;
 use weir_engine::alarms::{Command, Target, command_rows};
 use weir_engine::runtime::backtest;
-use weir_engine::runtime::definition::{Planned, RULES, StoredRule, planned, relations};
+use weir_engine::runtime::definition::{Planned, RULES, StoredRule, forget, planned, relations};
+use weir_engine::runtime::explain::explain_alarm;
 use weir_engine::sql::{
     Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
 };
@@ -61,12 +62,20 @@ impl World {
             }
             Statement::CreateRule(rule) => self.create_rule(rule),
             Statement::DropRule { name, .. } => self.drop_rule(&name),
+            Statement::DropStream { name, .. } => self.log().drop_stream(&name).map_err(text),
             Statement::FlushStream { name } => self.flush(&name),
             Statement::CreateTable(table) => self.ask(table.text),
             Statement::Insert(insert) => self.ask(insert.text),
             Statement::Query(query) => self.ask(query.to_string()),
             Statement::Show(ShowWhat::Alarms) => self.ask("SHOW ALARMS".to_owned()),
             Statement::Operate(command) => self.operate(command),
+            Statement::ExplainAlarm { id } => {
+                let (log, references) = (self.log(), Arc::clone(&self.engine().references));
+                let explained = explain_alarm(&log, &references, &id).map_err(message)?;
+                let now = self.now();
+                self.scribe.answer(&[explained], now);
+                Ok(())
+            }
             Statement::TestRule(test) => {
                 let (log, references) = (self.log(), Arc::clone(&self.engine().references));
                 let report = backtest::test(&log, &references, test, &|| None).map_err(message)?;
@@ -134,7 +143,7 @@ impl World {
         if let Some(follower) = &mut rule.follower {
             follow(&log, follower, Some(at))?;
         }
-        log.catalog().remove(RULES, name).map_err(text)
+        forget(&log, name, &rule.stored).map_err(text)
     }
 
     /// FLUSH STREAM.

@@ -122,6 +122,9 @@ pub fn receipt_json(transition: &Transition) -> Option<String> {
         sensors_expected: Option<u64>,
         late: u64,
         partitions: &'a [PartitionReceipt],
+        event_time: EventTime,
+        append_time: AppendTime,
+        historical: bool,
     }
     let receipt = transition.receipt.as_ref()?;
     let written = Written {
@@ -133,6 +136,9 @@ pub fn receipt_json(transition: &Transition) -> Option<String> {
         sensors_expected: receipt.sensors_expected,
         late: receipt.late,
         partitions: &receipt.partitions,
+        event_time: transition.event_time,
+        append_time: transition.append_time,
+        historical: transition.historical,
     };
     Some(serde_json::to_string(&written).expect("a receipt is JSON"))
 }
@@ -329,6 +335,11 @@ mod tests {
         assert_eq!(receipt["window"]["end"], 5);
         assert_eq!(receipt["value"]["avg_c"], 22.5);
         assert_eq!(receipt["partitions"][0]["last_offset"], 12);
+        assert_eq!(
+            (&receipt["event_time"], &receipt["append_time"]),
+            (&1_000.into(), &2_000.into())
+        );
+        assert_eq!(receipt["historical"], true);
     }
 
     #[test]

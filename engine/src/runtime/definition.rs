@@ -15,11 +15,15 @@ use crate::tables::reference::ReferenceTables;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_ingest::log::{InternalLog, Log, Partition};
+use weir_ingest::log::{CatalogError, InternalLog, Log, Partition};
 use weir_ingest::model::{AppendTime, EventTime, Offset};
 
 /// Space of the catalog that holds rules, by name.
 pub const RULES: &str = "rules";
+
+/// Space of the catalog that holds the texts of dropped rules, by uid and version: their alarms can
+/// still be explained.
+const DROPPED: &str = "dropped_rules";
 
 /// A stored rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +88,34 @@ pub fn parse_rule(text: &str) -> Result<RuleStatement, SqlError> {
         Some(Statement::CreateRule(rule)) => Ok(rule),
         _ => Err(SqlError::new("the stored text is not a CREATE RULE")),
     }
+}
+
+/// Takes a dropped rule out of the catalog; the texts of its versions stay.
+/// # Errors
+/// The catalog refused.
+pub fn forget(log: &Log, name: &str, stored: &StoredRule) -> Result<(), CatalogError> {
+    for version in stored.versions() {
+        let key = format!("{}.{}", version.uid, version.version);
+        log.catalog().put(DROPPED, &key, version.text.as_bytes())?;
+    }
+    log.catalog().remove(RULES, name)
+}
+
+/// The text of a version of a rule, which may be dropped; `None` where nothing is known of it.
+/// # Errors
+/// The catalog cannot be read.
+pub fn text_of(log: &Log, uid: u64, version: u32) -> Result<Option<String>, SqlError> {
+    let refused = |error: &dyn std::fmt::Display| SqlError::new(error.to_string());
+    for (_, value) in log.catalog().list(RULES).map_err(|e| refused(&e))? {
+        let stored: StoredRule = serde_json::from_slice(&value).map_err(|e| refused(&e))?;
+        let mut versions = stored.versions().into_iter();
+        if let Some(found) = versions.find(|v| (v.uid, v.version) == (uid, version)) {
+            return Ok(Some(found.text.clone()));
+        }
+    }
+    let dropped = log.catalog().get(DROPPED, &format!("{uid}.{version}"));
+    let dropped = dropped.map_err(|e| refused(&e))?;
+    Ok(dropped.map(|text| String::from_utf8_lossy(&text).into_owned()))
 }
 
 impl StoredRule {

@@ -10,7 +10,7 @@ mod replace; // CREATE OR REPLACE
 mod watermark; // EXPLAIN WATERMARK
 
 use super::checkpoint;
-use super::definition::{Planned, RULES, StoredRule, planned, relations};
+use super::definition::{Planned, RULES, StoredRule, forget, planned, relations};
 use super::downtime::note_downtime;
 use super::follower::Follower;
 use super::task::{CheckpointPolicy, Progressed, RuleState, RuleTask};
@@ -137,15 +137,15 @@ impl Rules {
             if let (Ok(task), Some(at)) = (&rule.running, rule.stored.dropped_at) {
                 task.finish(at);
             }
-            self.forget(&name, rule.stored.uid);
+            self.forget(&name, &rule.stored);
         }
     }
 
-    fn forget(&self, name: &str, uid: u64) {
-        if let Err(error) = checkpoint::forget(&self.log, uid) {
+    fn forget(&self, name: &str, stored: &StoredRule) {
+        if let Err(error) = checkpoint::forget(&self.log, stored.uid) {
             tracing::error!(rule = %name, %error, "checkpoints of a dropped rule stay");
         }
-        if let Err(error) = self.log.catalog().remove(RULES, name) {
+        if let Err(error) = forget(&self.log, name, stored) {
             tracing::error!(rule = %name, %error, "a dropped rule stays in the catalog");
         }
         self.running.lock().remove(name);
@@ -225,7 +225,7 @@ impl Rules {
             task.finish(at);
         }
         drop(held);
-        self.forget(name, rule.stored.uid);
+        self.forget(name, &rule.stored);
         Ok(format!("rule '{name}' is gone; its open alarms are closed"))
     }
 

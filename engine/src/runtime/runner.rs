@@ -10,11 +10,13 @@ mod along;
 mod deriving;
 mod evaluate;
 mod readings;
+mod recompute;
 mod sessions;
 mod state;
 mod succession;
 mod windows;
 
+pub use recompute::{InTime, Recomputed};
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
 

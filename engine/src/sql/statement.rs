@@ -55,6 +55,11 @@ pub enum Statement {
         /// The rule.
         name: String,
     },
+    /// `EXPLAIN ALARM '<alarm_id>'`
+    ExplainAlarm {
+        /// The occurrence, or a transition of one.
+        id: String,
+    },
     /// `EXPLAIN WATERMARK rule`
     ExplainWatermark {
         /// The rule.

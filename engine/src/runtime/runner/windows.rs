@@ -275,7 +275,7 @@ impl Runner {
     }
 
     /// What HAVING and the SELECT list make of a closed window; rows that fail are listed.
-    fn result_rows(
+    pub(super) fn result_rows(
         &mut self,
         closed: &Closed,
         appended: AppendTime,

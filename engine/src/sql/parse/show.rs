@@ -31,22 +31,18 @@ pub(super) fn show(cursor: &mut Cursor) -> Result<Statement, SqlError> {
 
 /// `EXPLAIN RULE name`; EXPLAIN of a question is DataFusion's.
 pub(super) fn explain(cursor: &mut Cursor) -> Result<Statement, SqlError> {
-    let at = cursor.here();
     cursor.expect(&["explain"])?;
     if cursor.eat(&["rule"]) {
         return Ok(Statement::ExplainRule { name: cursor.name("the name of the rule")? });
     }
-    if cursor.sees(&["alarm"]) {
-        return Err(SqlError::not_yet(
-            "EXPLAIN ALARM",
-            "the receipt of each transition is in the table: SELECT * FROM alarm_history WHERE alarm_id = '...'",
-        )
-        .at(at));
+    if cursor.eat(&["alarm"]) {
+        let id = cursor.filled_string("the alarm_id (SHOW ALARMS lists them)")?;
+        return Ok(Statement::ExplainAlarm { id });
     }
     if cursor.eat(&["watermark"]) {
         return Ok(Statement::ExplainWatermark { rule: cursor.name("the name of the rule")? });
     }
-    Err(cursor.expected("RULE name, WATERMARK rule, SELECT, or ANALYZE SELECT"))
+    Err(cursor.expected("RULE name, ALARM '<alarm_id>', WATERMARK rule, SELECT, or ANALYZE SELECT"))
 }
 
 /// `FLUSH STREAM name`
