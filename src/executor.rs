@@ -221,6 +221,9 @@ impl Executor {
             Command::Unshelve { .. } => "unshelved",
             Command::TakeOutOfService { .. } => "out of service",
             Command::ReturnToService { .. } => "back in service",
+            Command::PartitionOut { .. } | Command::PartitionIn { .. } => {
+                return Err(SqlError::new("partitions are watched by the server"));
+            }
         };
         self.rules.command(command.aimed(|alarm_id| self.rules.target(&alarm_id))?)?;
         Ok(said.to_owned())

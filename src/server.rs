@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
+use weir_engine::runtime::outages::Outages;
 use weir_engine::runtime::rules::Rules;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
@@ -27,6 +28,9 @@ use weir_queries::session::Session;
 /// busy hour does not read all of it.
 const LATEST_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the partitions are looked at; their streams' `idle` says how long one may be bad.
+const OUTAGES_EVERY: Duration = Duration::from_secs(1);
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -35,6 +39,7 @@ pub struct Server {
     executor: Arc<Executor>,
     live: Arc<LiveHub>,
     latest: JoinHandle<()>,
+    outages: JoinHandle<()>,
     serving: JoinHandle<()>,
     shutdown: oneshot::Sender<()>,
 }
@@ -79,7 +84,8 @@ impl Server {
             }
         });
         let latest = tokio::spawn(read_latest(latest));
-        Ok(Self { address, log, executor, live, latest, serving, shutdown })
+        let outages = tokio::spawn(watch_partitions(Arc::clone(&log)));
+        Ok(Self { address, log, executor, live, latest, outages, serving, shutdown })
     }
 
     /// Where HTTP listens.
@@ -96,13 +102,14 @@ impl Server {
     /// # Errors
     /// A part ended badly; the others are stopped all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { log, executor, live, latest, serving, shutdown, .. } = self;
+        let Self { log, executor, live, latest, outages, serving, shutdown, .. } = self;
         live.stop();
         if shutdown.send(()).is_err() {
             tracing::debug!("the listener ended before");
         }
         let served = serving.await;
         latest.abort();
+        outages.abort();
         executor.stop().await;
         tokio::task::spawn_blocking(move || log.stop()).await.context("the log did not stop")?;
         served.context("the listener ended badly")
@@ -155,5 +162,22 @@ async fn read_latest(latest: Arc<LatestTables>) {
             Ok(Err(error)) => tracing::warn!(%error, "latest values cannot be read on"),
             Err(error) => return tracing::error!(%error, "latest values ended badly"),
         }
+    }
+}
+
+async fn watch_partitions(log: Arc<Log>) {
+    let mut outages: Option<Outages> = None;
+    loop {
+        let (log, watched) = (Arc::clone(&log), outages.take());
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut outages = watched.map_or_else(|| Outages::open(&log), Ok)?;
+            outages.watch().map(|()| outages)
+        });
+        match looked.await {
+            Ok(Ok(watched)) => outages = Some(watched),
+            Ok(Err(error)) => tracing::warn!(%error, "the partitions cannot be watched"),
+            Err(error) => return tracing::error!(%error, "watching the partitions ended badly"),
+        }
+        tokio::time::sleep(OUTAGES_EVERY).await;
     }
 }

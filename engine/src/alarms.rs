@@ -21,7 +21,7 @@ mod book; // the alarms as they are now
 
 pub use book::{AlarmBook, CurrentAlarm, StaleAlarms};
 pub use columns::RowsError;
-pub use command::{Authority, Command, Target};
+pub use command::{Authority, Command, PartitionPlace, Target};
 pub use keys::{Counts, Evidence};
 pub use lifecycle::{
     Acknowledged, AlarmInput, Annunciation, ConditionState, Effect, Seen, State, Why, step,

@@ -6,6 +6,8 @@ use crate::header::{Header, Ways};
 use crate::span;
 use crate::table::Columns;
 use chrono::DateTime;
+use weir_engine::alarms::{Command, PartitionPlace};
+use weir_ingest::model::PartitionId;
 
 /// A case that can be run.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub(crate) enum What {
     Silence,
     /// The power is cut and comes back.
     Down { until: i64 },
+    /// A partition takes no rows, or does again.
+    Partition(Command),
     /// Somebody says something.
     Statement(String),
 }
@@ -103,6 +107,10 @@ fn steps(lines: &[&str], first: usize, start: i64) -> Result<Vec<Step>, String> 
         }
         let what = if rest == "silence" {
             What::Silence
+        } else if let Some(place) = rest.strip_prefix("partition ") {
+            What::Partition(partition(place).ok_or_else(|| {
+                wrong("write 'partition <stream> <number> out' or '... in'".to_owned())
+            })?)
         } else if let Some(until) = rest.strip_prefix("down until ") {
             let until = span::parse(until.trim()).filter(|until| *until > when);
             What::Down { until: until.ok_or_else(|| wrong("down until when?".to_owned()))? }
@@ -141,4 +149,17 @@ fn first_word(line: &str) -> Option<(&str, &str)> {
 fn is_statement(text: &str) -> bool {
     let word = text.split_whitespace().next().unwrap_or("");
     word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase())
+}
+
+/// `climate 1 out`
+fn partition(text: &str) -> Option<Command> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [stream, partition, how] = words[..] else { return None };
+    let partition = PartitionId(partition.parse().ok()?);
+    let place = PartitionPlace { stream: stream.to_owned(), partition };
+    match how {
+        "out" => Some(Command::PartitionOut { place, why: "failed".to_owned() }),
+        "in" => Some(Command::PartitionIn { place }),
+        _ => None,
+    }
 }

@@ -257,7 +257,13 @@ impl Scribe {
             }
         }
         let suppressed = t.state.annunciation == Annunciation::Suppressed;
-        let flags = [(suppressed, "suppressed"), (t.late, "late"), (t.historical, "historical")];
+        let incomplete = t.receipt.as_ref().is_some_and(|receipt| receipt.incomplete);
+        let flags = [
+            (incomplete, "incomplete"),
+            (suppressed, "suppressed"),
+            (t.late, "late"),
+            (t.historical, "historical"),
+        ];
         for (flag, word) in flags {
             if flag {
                 add("", word.to_owned());

@@ -156,6 +156,7 @@ fn run(case: &Case, steps: &[Step], way: Way) -> Result<Ran, String> {
             }
             What::Silence => {}
             What::Down { until } => world.down_until(case.start + until)?,
+            What::Partition(command) => world.partition(command.clone())?,
             What::Statement(text) => world.say(text)?,
         }
         if way.restarts == Restarts::AfterEveryBatch {

@@ -8,16 +8,18 @@ use crate::system::Stale;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
+use weir_engine::alarms::{Command, command_rows};
 use weir_engine::runtime::checkpoint;
 use weir_engine::runtime::definition::{RULES, StoredRule, relations};
 use weir_engine::runtime::downtime::note_downtime;
 use weir_engine::runtime::follower::{Followed, Follower, Write};
+use weir_engine::runtime::outages::Outages;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::decode::{Decoder, topic_of};
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
-use weir_ingest::log::{Log, LogConfig};
-use weir_ingest::model::AppendTime;
+use weir_ingest::log::{InternalLog, Log, LogConfig};
+use weir_ingest::model::{AppendTime, EventTime};
 use weir_queries::catalog::{Sources, SystemSource};
 use weir_queries::session::{QueryLimits, ReadOnly, Session};
 
@@ -45,6 +47,7 @@ pub(crate) struct Engine {
     pub(crate) references: Arc<ReferenceTables>,
     session: Arc<Session>,
     stale: Arc<Stale>,
+    outages: Outages,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -161,6 +164,8 @@ impl World {
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         let (log, now) = (self.log(), self.now());
         let mut failed = Vec::new();
+        let told = self.engine().outages.follow()?;
+        append(&log, told)?;
         for rule in &mut self.engine().rules {
             let Some(follower) = &mut rule.follower else { continue };
             if let Err(reason) = follow(&log, follower, None) {
@@ -194,6 +199,16 @@ impl World {
         self.settle()
     }
 
+    /// The process says something of a partition, as it does when one has been bad for `idle`.
+    /// # Errors
+    /// A rule or the log failed.
+    pub(crate) fn partition(&mut self, command: Command) -> Result<(), String> {
+        let batch = command_rows::encode(&[(EventTime(self.now()), command)]);
+        drop(self.log().internal(InternalLog::Commands).append(batch));
+        self.log().step_committers();
+        self.settle()
+    }
+
     /// The power is cut, and is back at `until`.
     /// # Errors
     /// The log cannot be opened again.
@@ -224,7 +239,8 @@ impl Engine {
             rules.push(Rule::open(log, &references, name, stored)?);
         }
         rules.sort_by_key(|rule| rule.stored.uid);
-        Ok(Self { references, session: Arc::new(session.map_err(text)?), stale, rules })
+        let outages = Outages::open(log)?;
+        Ok(Self { references, session: Arc::new(session.map_err(text)?), stale, outages, rules })
     }
 
     /// The session, knowing what is stale now.

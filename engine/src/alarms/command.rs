@@ -1,7 +1,8 @@
-//! What operators ask for, as inputs that are written down before they act (internal/commands).
+//! What operators ask for, and what the process says of its partitions, as inputs that are written down before they act (internal/commands).
 
 use super::transition::Key;
 use serde::{Deserialize, Serialize};
+use weir_ingest::model::PartitionId;
 
 /// The occurrence a command is about, as its sender saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,31 @@ pub enum Command<T = Target> {
         /// Who.
         by: String,
     },
+    /// The process: a partition takes no rows. Rules no longer wait for it, and its series are unknown.
+    PartitionOut {
+        /// Which.
+        place: PartitionPlace,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The process: it takes rows again.
+    PartitionIn {
+        /// Which.
+        place: PartitionPlace,
+    },
 }
+
+/// A partition of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionPlace {
+    /// The stream.
+    pub stream: String,
+    /// Its number.
+    pub partition: PartitionId,
+}
+
+/// Who says what nobody said.
+const PROCESS: &str = "weir";
 
 impl<T> Command<T> {
     /// The same command about what `aim` makes of its target.
@@ -105,6 +130,8 @@ impl<T> Command<T> {
                 Command::TakeOutOfService { topic, by, reason }
             }
             Self::ReturnToService { topic, by } => Command::ReturnToService { topic, by },
+            Self::PartitionOut { place, why } => Command::PartitionOut { place, why },
+            Self::PartitionIn { place } => Command::PartitionIn { place },
         })
     }
 
@@ -114,7 +141,10 @@ impl<T> Command<T> {
             Self::Acknowledge { target, .. }
             | Self::Shelve { target, .. }
             | Self::Unshelve { target, .. } => Some(target),
-            Self::TakeOutOfService { .. } | Self::ReturnToService { .. } => None,
+            Self::TakeOutOfService { .. }
+            | Self::ReturnToService { .. }
+            | Self::PartitionOut { .. }
+            | Self::PartitionIn { .. } => None,
         }
     }
 
@@ -126,6 +156,8 @@ impl<T> Command<T> {
             Self::Unshelve { .. } => "unshelve",
             Self::TakeOutOfService { .. } => "take_out_of_service",
             Self::ReturnToService { .. } => "return_to_service",
+            Self::PartitionOut { .. } => "partition_out",
+            Self::PartitionIn { .. } => "partition_in",
         }
     }
 
@@ -137,6 +169,7 @@ impl<T> Command<T> {
             | Self::Unshelve { by, .. }
             | Self::TakeOutOfService { by, .. }
             | Self::ReturnToService { by, .. } => by,
+            Self::PartitionOut { .. } | Self::PartitionIn { .. } => PROCESS,
         }
     }
 }

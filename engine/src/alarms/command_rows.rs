@@ -1,9 +1,9 @@
 //! Commands as columns: the rows of internal/commands.
 //!
-//! Promise: `decode(encode(c)) == c`; a row of another verb is not an operator's and is passed over.
+//! Promise: `decode(encode(c)) == c`; a row of another verb is a later version's and is passed over.
 
 use super::columns::{Columns, RowsError, optional, text_array, time_array, utc};
-use super::command::{Authority, Command, Target};
+use super::command::{Authority, Command, PartitionPlace, Target};
 use super::transition_rows::{json, value};
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -46,7 +46,7 @@ pub fn encode(commands: &[(EventTime, Command)]) -> RecordBatch {
         text(&|c| Some(c.by().to_owned())),
         text(&|c| c.target().map(|target| target.alarm_id.clone())),
         number(&|c| c.target().map(|target| target.rule_uid)),
-        text(&|c| c.target().map(|target| target.key.to_json())),
+        text(&key),
         number(&|c| c.target().and_then(|target| target.seen_ordinal)),
         text(&topic),
         text(&comment),
@@ -62,12 +62,26 @@ pub fn encode(commands: &[(EventTime, Command)]) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).expect("the columns are the schema's")
 }
 
+/// The key of an occurrence, or the partition that it is about.
+fn key(command: &Command) -> Option<String> {
+    match command {
+        Command::PartitionOut { place, .. } | Command::PartitionIn { place } => {
+            Some(serde_json::to_string(place).expect("a place is JSON"))
+        }
+        _ => command.target().map(|target| target.key.to_json()),
+    }
+}
+
 fn topic(command: &Command) -> Option<String> {
     match command {
         Command::TakeOutOfService { topic, .. } | Command::ReturnToService { topic, .. } => {
             Some(topic.clone())
         }
-        Command::Acknowledge { .. } | Command::Shelve { .. } | Command::Unshelve { .. } => None,
+        Command::Acknowledge { .. }
+        | Command::Shelve { .. }
+        | Command::Unshelve { .. }
+        | Command::PartitionOut { .. }
+        | Command::PartitionIn { .. } => None,
     }
 }
 
@@ -77,11 +91,14 @@ fn comment(command: &Command) -> Option<String> {
         Command::Shelve { reason, .. } | Command::TakeOutOfService { reason, .. } => {
             Some(reason.clone())
         }
-        Command::Unshelve { .. } | Command::ReturnToService { .. } => None,
+        Command::PartitionOut { why, .. } => Some(why.clone()),
+        Command::Unshelve { .. }
+        | Command::ReturnToService { .. }
+        | Command::PartitionIn { .. } => None,
     }
 }
 
-/// The operators' commands of a batch of [`schema`].
+/// The commands of a batch of [`schema`].
 /// # Errors
 /// A column is missing, or a value is none that `encode` writes.
 pub fn decode(batch: &RecordBatch) -> Result<Vec<(EventTime, Command)>, RowsError> {
@@ -116,8 +133,17 @@ fn decode_row(columns: Columns<'_>, row: usize) -> Result<Option<Command>, RowsE
             Command::TakeOutOfService { topic: topic()?, by, reason: comment.unwrap_or_default() }
         }
         "return_to_service" => Command::ReturnToService { topic: topic()?, by },
+        "partition_out" => {
+            let why = comment.unwrap_or_default();
+            Command::PartitionOut { place: place(columns, row)?, why }
+        }
+        "partition_in" => Command::PartitionIn { place: place(columns, row)? },
         _ => return Ok(None),
     }))
+}
+
+fn place(columns: Columns<'_>, row: usize) -> Result<PartitionPlace, RowsError> {
+    json("key", row, columns.text("key")?.value(row))
 }
 
 fn authority(columns: Columns<'_>, row: usize) -> Result<Authority, RowsError> {
@@ -142,6 +168,7 @@ fn target(columns: Columns<'_>, row: usize) -> Result<Target, RowsError> {
 mod tests {
     use super::*;
     use crate::alarms::Key;
+    use weir_ingest::model::PartitionId;
 
     #[test]
     fn what_is_encoded_is_decoded_again() {
@@ -155,6 +182,7 @@ mod tests {
             seen_ordinal,
         };
         let by = || "mia".to_owned();
+        let place = || PartitionPlace { stream: "climate".into(), partition: PartitionId(3) };
         let all: Vec<(EventTime, Command)> = [
             Command::Acknowledge { target: target(Some(3)), by: by(), comment: None },
             Command::Acknowledge { target: target(None), by: by(), comment: Some("ok".into()) },
@@ -168,6 +196,8 @@ mod tests {
             Command::Unshelve { target: target(None), by: by() },
             Command::TakeOutOfService { topic: "/a".into(), by: by(), reason: "paint".into() },
             Command::ReturnToService { topic: "/a".into(), by: by() },
+            Command::PartitionOut { place: place(), why: "failed".into() },
+            Command::PartitionIn { place: place() },
         ]
         .into_iter()
         .zip(10..)

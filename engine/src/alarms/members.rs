@@ -172,6 +172,11 @@ impl Watch {
         self.silence.iter_mut().for_each(|silence| silence.restart(at));
     }
 
+    /// Nothing is known any more.
+    pub fn pause(&mut self) {
+        self.clock.pause();
+    }
+
     /// Whether a FOR clock runs.
     pub fn is_held(&self) -> bool {
         self.clock.is_running()
@@ -312,6 +317,12 @@ impl Members {
     pub fn return_to_service(&mut self, matches: impl Fn(&str) -> bool) {
         let back = self.members.iter_mut().filter(|(topic, _)| matches(topic));
         back.for_each(|(_, watch)| watch.return_to_service());
+    }
+
+    /// Nothing is known any more of the members that `matches`.
+    pub fn pause(&mut self, matches: impl Fn(&str) -> bool) {
+        let unknown = self.members.iter_mut().filter(|(topic, _)| matches(topic));
+        unknown.for_each(|(_, watch)| watch.pause());
     }
 
     /// Topic paths in condition now, in order.

@@ -178,6 +178,9 @@ pub struct Receipt {
     pub sensors_expected: Option<u64>,
     /// Readings that came too late to take part.
     pub late: u64,
+    /// Rows may be missing: a partition was out, or its log has a gap.
+    #[serde(default)]
+    pub incomplete: bool,
     /// Where the readings lie.
     pub partitions: Vec<PartitionReceipt>,
 }

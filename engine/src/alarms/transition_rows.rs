@@ -121,6 +121,7 @@ pub fn receipt_json(transition: &Transition) -> Option<String> {
         sensors_used: u64,
         sensors_expected: Option<u64>,
         late: u64,
+        incomplete: bool,
         partitions: &'a [PartitionReceipt],
         event_time: EventTime,
         append_time: AppendTime,
@@ -135,6 +136,7 @@ pub fn receipt_json(transition: &Transition) -> Option<String> {
         sensors_used: receipt.sensors_used,
         sensors_expected: receipt.sensors_expected,
         late: receipt.late,
+        incomplete: receipt.incomplete,
         partitions: &receipt.partitions,
         event_time: transition.event_time,
         append_time: transition.append_time,
@@ -302,6 +304,7 @@ mod tests {
                 sensors_used: 3,
                 sensors_expected: None,
                 late: 1,
+                incomplete: true,
                 partitions: vec![PartitionReceipt {
                     stream: "climate".to_owned(),
                     partition: PartitionId(1),

@@ -108,6 +108,11 @@ impl KeyClock {
         }
     }
 
+    /// Nothing is known any more: as an unknown verdict does.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
     /// A verdict that arrived after newer ones. Only a raise counts: without FOR it raises, and it
     /// stops a CLEAR clock that it contradicts. With FOR it proves no holding and changes nothing.
     pub fn step_late(&mut self, at: EventTime, verdict: Verdict) -> Decision {

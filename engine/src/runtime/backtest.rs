@@ -14,6 +14,7 @@ use super::runner::Runner;
 use super::versions::Version;
 use crate::sql::{RuleStatement, SqlError, StartFrom, TestOver, TestStatement, TestedRule};
 use crate::tables::reference::ReferenceTables;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::log::{InternalLog, Log};
@@ -99,6 +100,7 @@ fn run(
     // No stored rule has this uid: what operators said to the alarms of others is not for this one.
     let stored = StoredRule {
         commands: log.internal(InternalLog::Commands).ends().log_start,
+        out: BTreeSet::new(),
         ..StoredRule::starting(log, planned, 0, span.start)
     };
     let Version { mut runner, mut feed } = stored.open(log, planned)?;

@@ -6,14 +6,15 @@
 use super::checkpoint::{self, Snapshot};
 use super::feed::{Feed, FeedEnds, FeedStart};
 use super::follower::Follower;
+use super::outages::out_before;
 use super::runner::{Runner, key_columns};
 use super::versions::{Version, Versions};
-use crate::alarms::RuleIdentity;
+use crate::alarms::{PartitionPlace, RuleIdentity};
 use crate::sql::plan::{Relations, RulePlan, Shape, plan_rule};
 use crate::sql::{RuleStatement, SqlError, StartFrom, Statement, parse_statements};
 use crate::tables::reference::ReferenceTables;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_ingest::log::{CatalogError, InternalLog, Log, Partition};
 use weir_ingest::model::{AppendTime, EventTime, Offset};
@@ -43,6 +44,9 @@ pub struct StoredRule {
     pub series: BTreeMap<String, usize>,
     /// First offset of internal/commands.
     pub commands: Offset,
+    /// Partitions that were out there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub out: BTreeSet<PartitionPlace>,
     /// DROP RULE was said at this place; the rule is finished there.
     pub dropped_at: Option<AppendTime>,
     /// The version that this one replaces at the place it starts after.
@@ -159,6 +163,8 @@ impl StoredRule {
             starts_after,
             offsets,
             series,
+            // What cannot be read now stops the rule when it follows internal/commands.
+            out: out_before(log, commands).unwrap_or_default(),
             commands,
             dropped_at: None,
             replaces: None,
@@ -257,7 +263,9 @@ impl StoredRule {
     pub fn open(&self, log: &Log, planned: &Planned) -> Result<Version, SqlError> {
         let ends = FeedEnds { streams: self.offsets.clone(), commands: self.commands };
         let feed = feed(log, planned, &ends)?;
-        Ok(Version { runner: self.runner(planned), feed })
+        let mut runner = self.runner(planned);
+        runner.leave_out(&self.out);
+        Ok(Version { runner, feed })
     }
 
     fn runner(&self, planned: &Planned) -> Runner {

@@ -204,8 +204,10 @@ fn input(source: &Source, entry: LogEntry) -> Option<Input> {
         }
         (Source::Commands, EntryBody::Rows(batch)) => Some(Input::Commands { batch, appended }),
         (Source::Tables, EntryBody::Rows(batch)) => Some(Input::Tables { batch, appended }),
-        (Source::Stream { .. }, EntryBody::Gap { .. })
-        | (
+        (Source::Stream { index, .. }, EntryBody::Gap { .. }) => {
+            Some(Input::Gap { stream: *index, partition, appended })
+        }
+        (
             Source::Commands | Source::Tables,
             EntryBody::Tick { .. } | EntryBody::Restart { .. } | EntryBody::Gap { .. },
         ) => None,

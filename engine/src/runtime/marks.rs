@@ -40,6 +40,7 @@ impl Marks {
             }
             Input::Rows(_)
             | Input::Restart { .. }
+            | Input::Gap { .. }
             | Input::Commands { .. }
             | Input::Tables { .. } => {}
         }

@@ -9,6 +9,7 @@ mod dense;
 mod along;
 mod deriving;
 mod evaluate;
+mod outage;
 mod readings;
 mod recompute;
 mod sessions;
@@ -180,6 +181,7 @@ impl Runner {
             Input::Rows(rows) if rows.is_empty() => {}
             Input::Rows(rows) => {
                 self.read_tables()?;
+                self.progress.go_on(rows);
                 self.note_reopened(rows.times()[0]);
                 match self.plan.shape {
                     Shape::Windowed(_) | Shape::Sessions(_) => {
@@ -202,7 +204,14 @@ impl Runner {
                 let from = self.shut.map_or(down_from.0, |(from, _)| from);
                 self.shut = Some((from, appended.0));
             }
-            Input::Commands { batch, appended } => self.commands(batch, *appended, &mut out)?,
+            Input::Gap { stream, partition, .. } => {
+                let lane = self.progress.lane(*stream, *partition);
+                self.progress.gap(lane);
+            }
+            Input::Commands { batch, appended } => {
+                self.outages(batch, *appended, &mut out)?;
+                self.commands(batch, *appended, &mut out)?;
+            }
             Input::Tables { batch, .. } => {
                 self.take_tables(batch)?;
             }

@@ -40,6 +40,15 @@ pub enum Input {
         /// When they opened again.
         appended: AppendTime,
     },
+    /// Rows of a partition are gone at this place of its log.
+    Gap {
+        /// Which of the rule's streams.
+        stream: usize,
+        /// Which partition.
+        partition: PartitionId,
+        /// When that was written down.
+        appended: AppendTime,
+    },
     /// A batch of internal/commands.
     Commands {
         /// As stored.
@@ -63,6 +72,7 @@ impl Input {
             Self::Rows(rows) => rows.appended(0),
             Self::Tick { appended, .. }
             | Self::Restart { appended, .. }
+            | Self::Gap { appended, .. }
             | Self::Commands { appended, .. }
             | Self::Tables { appended, .. } => *appended,
         }
@@ -76,7 +86,7 @@ impl Input {
             Self::Rows(Rows { batch, .. })
             | Self::Commands { batch, .. }
             | Self::Tables { batch, .. } => 8 * (batch.num_rows() * batch.num_columns()) as u64,
-            Self::Tick { .. } | Self::Restart { .. } => 0,
+            Self::Tick { .. } | Self::Restart { .. } | Self::Gap { .. } => 0,
         }
     }
 }

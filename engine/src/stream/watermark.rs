@@ -3,8 +3,11 @@
 //! Promise: a watermark never goes back (S1); a row is judged by what precedes it in its own partition,
 //! row by row, so neither batches nor the interleaving of partitions change a verdict (S5).
 
+mod missing;
+
 use super::input::{Flush, Rows};
 use crate::sabotage::{self, Fault};
+use missing::Missing;
 use serde::{Deserialize, Serialize};
 use weir_ingest::model::{EventTime, PartitionId};
 
@@ -17,6 +20,17 @@ pub struct Progress {
     lateness_us: Vec<i64>,
     first_lane: Vec<usize>,
     lanes: Vec<LaneProgress>,
+    /// How far all lanes had come when the last of them was left out.
+    stood_at: Option<Stood>,
+    missing: Missing,
+}
+
+/// Where a rule stands while all its partitions are out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Stood {
+    watermark: i64,
+    closed: i64,
+    timed: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +39,8 @@ struct LaneProgress {
     flushed: i64,
     flushed_windows: i64,
     stream: usize,
+    /// It takes no rows; nobody waits for it.
+    is_out: bool,
 }
 
 /// Which progress a boundary waits for.
@@ -48,9 +64,10 @@ impl Progress {
                 flushed: NEVER,
                 flushed_windows: NEVER,
                 stream,
+                is_out: false,
             }));
         }
-        Self { lateness_us, first_lane, lanes }
+        Self { lateness_us, first_lane, lanes, stood_at: None, missing: Missing::default() }
     }
 
     /// Number of lanes: partitions of all streams, one after another.
@@ -103,11 +120,89 @@ impl Progress {
 
     /// The rule's watermark: the least of its lanes.
     pub fn rule_watermark(&self) -> i64 {
-        (0..self.lanes.len()).map(|lane| self.watermark(lane)).min().unwrap_or(NEVER)
+        let least = self.waited_for().map(|lane| self.watermark(lane)).min();
+        least.unwrap_or_else(|| self.stood_at.map_or(NEVER, |stood| stood.watermark))
     }
 
     fn least(&self, until: Until) -> i64 {
-        (0..self.lanes.len()).map(|lane| self.of(until, lane)).min().unwrap_or(NEVER)
+        let least = self.waited_for().map(|lane| self.of(until, lane)).min();
+        least.unwrap_or_else(|| match (self.stood_at, until) {
+            (None, _) => NEVER,
+            (Some(stood), Until::Closed) => stood.closed,
+            (Some(stood), Until::Timed) => stood.timed,
+        })
+    }
+
+    fn waited_for(&self) -> impl Iterator<Item = usize> {
+        (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].is_out)
+    }
+
+    /// A partition takes no rows: the rule goes on without it.
+    pub fn leave_out(&mut self, lane: usize) {
+        let stood = self.stands();
+        self.missing.begin(lane, self.watermark(lane));
+        self.lanes[lane].is_out = true;
+        if self.waited_for().next().is_none() {
+            self.stood_at = Some(stood);
+        }
+    }
+
+    /// A partition takes rows again. It is as far as the rule is, which never goes back (S1): what it
+    /// has for windows that were emitted without it is late.
+    pub fn take_in(&mut self, lane: usize) {
+        let stood = self.stands();
+        let lateness = self.lateness_us[self.lanes[lane].stream];
+        let progress = &mut self.lanes[lane];
+        progress.is_out = false;
+        if stood.watermark > NEVER {
+            progress.newest = progress.newest.max(stood.watermark.saturating_add(lateness));
+        }
+        progress.flushed = progress.flushed.max(stood.timed);
+        progress.flushed_windows = progress.flushed_windows.max(stood.closed);
+        let newest = self.newest().unwrap_or(NEVER);
+        self.missing.end(lane, newest);
+    }
+
+    /// Rows of a lane are gone at this place of its log: what was lost lies between its watermark and
+    /// the next row.
+    pub fn gap(&mut self, lane: usize) {
+        self.missing.begin(lane, self.watermark(lane));
+    }
+
+    /// These rows come next: what was lost of their lanes is older than the first of them.
+    pub fn go_on(&mut self, rows: &Rows) {
+        if !self.missing.is_open() {
+            return;
+        }
+        for (row, time) in rows.times().iter().enumerate() {
+            let lane = self.lane(rows.stream, rows.partition(row));
+            if !self.is_out(lane) {
+                self.missing.end(lane, self.lanes[lane].newest.max(*time));
+            }
+        }
+    }
+
+    /// Whether a row of `[start, end)` may be missing: a partition was out, or its log has a gap.
+    pub fn is_incomplete(&self, start: i64, end: i64) -> bool {
+        self.missing.touches(start, end)
+    }
+
+    fn stands(&self) -> Stood {
+        Stood {
+            watermark: self.rule_watermark(),
+            closed: self.rule_closed(),
+            timed: self.rule_timed(),
+        }
+    }
+
+    /// Whether nobody waits for a lane.
+    pub fn is_out(&self, lane: usize) -> bool {
+        self.lanes[lane].is_out
+    }
+
+    /// The newest event time of all lanes; `None` before any.
+    pub fn newest(&self) -> Option<i64> {
+        self.lanes.iter().map(|lane| lane.newest).max().filter(|newest| *newest > NEVER)
     }
 
     fn of(&self, until: Until, lane: usize) -> i64 {
@@ -130,7 +225,8 @@ impl Progress {
             false => NEVER,
         };
         let lane = &mut self.lanes[lane];
-        *lane = LaneProgress { newest, flushed: NEVER, flushed_windows: NEVER, stream };
+        let is_out = lane.is_out;
+        *lane = LaneProgress { newest, flushed: NEVER, flushed_windows: NEVER, stream, is_out };
     }
 
     /// How far windows of a lane are closed once it has seen `newest`.
@@ -242,6 +338,23 @@ mod tests {
         progress.observe(0, 100);
         progress.observe(0, 70);
         assert_eq!(progress.watermark(0), 100);
+    }
+
+    #[test]
+    fn a_partition_that_is_out_is_not_waited_for_and_comes_back_where_the_rule_is() {
+        let mut progress = Progress::new([(5, 3)]);
+        for (lane, time) in [(0, 100), (1, 50), (2, 80)] {
+            progress.observe(lane, time);
+        }
+        progress.leave_out(1);
+        assert_eq!(progress.rule_watermark(), 75);
+        progress.leave_out(2);
+        progress.leave_out(0);
+        assert_eq!((progress.rule_watermark(), progress.rule_closed()), (95, 95), "S1: it stands");
+        progress.take_in(1);
+        assert_eq!((progress.rule_watermark(), progress.watermark(1)), (95, 95));
+        progress.observe(1, 60);
+        assert_eq!(progress.closed(1), 95, "what it still has of before is late");
     }
 
     #[test]

@@ -42,8 +42,19 @@ impl RuleAlarms {
             Command::ReturnToService { topic, .. } => {
                 self.return_to_service(topic, &happening, &mut out);
             }
+            // What they mean for a rule's series is said by `pause`: only the rule knows its streams.
+            Command::PartitionOut { .. } | Command::PartitionIn { .. } => {}
         }
         out
+    }
+
+    /// Nothing is known any more of the members that `matches`: FOR waits for their next verdict.
+    pub fn pause(&mut self, matches: impl Fn(&str) -> bool) {
+        for state in self.keys.values_mut() {
+            if let Judge::Members(members) = &mut state.judge {
+                members.pause(&matches);
+            }
+        }
     }
 
     /// A command about one occurrence.
@@ -162,5 +173,6 @@ fn command_input(
         Command::Unshelve { .. } => Ok(AlarmInput::Unshelve),
         Command::TakeOutOfService { .. } => Ok(AlarmInput::TakeOutOfService),
         Command::ReturnToService { .. } => Ok(AlarmInput::ReturnToService),
+        Command::PartitionOut { .. } | Command::PartitionIn { .. } => Err(Why::OtherOccurrence),
     }
 }

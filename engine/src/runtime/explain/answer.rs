@@ -77,7 +77,11 @@ impl Answer {
             Some(expected) => format!(" of {expected} expected"),
             None => String::new(),
         };
-        self.say("sensors", format!("{} used{expected}", receipt.sensors_used));
+        let incomplete = match receipt.incomplete {
+            true => "; incomplete: a partition was out, or its log has a gap",
+            false => "",
+        };
+        self.say("sensors", format!("{} used{expected}{incomplete}", receipt.sensors_used));
         self.say(
             "late",
             match receipt.late {

@@ -81,7 +81,7 @@ impl Evidence<'_> {
                     }
                 }
                 Input::Tables { .. } => take(&input)?,
-                Input::Restart { .. } | Input::Commands { .. } => {}
+                Input::Restart { .. } | Input::Gap { .. } | Input::Commands { .. } => {}
             }
         }
         Ok(read == expected && lanes.len() == self.receipt.partitions.len())

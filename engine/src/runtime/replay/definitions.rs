@@ -58,7 +58,11 @@ impl ReplayedRule {
         let mut input = input.clone();
         match &mut input {
             Input::Rows(rows) => rows.stream = own(&rows.stream)?,
-            Input::Tick { stream, .. } | Input::Restart { stream, .. } => *stream = own(stream)?,
+            Input::Tick { stream, .. }
+            | Input::Restart { stream, .. }
+            | Input::Gap { stream, .. } => {
+                *stream = own(stream)?;
+            }
             Input::Commands { .. } | Input::Tables { .. } => {}
         }
         Some(input)

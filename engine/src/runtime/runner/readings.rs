@@ -277,6 +277,7 @@ pub(super) fn receipt(rows: &Rows, row: usize, watermark: i64) -> Receipt {
         sensors_used: 1,
         sensors_expected: None,
         late: 0,
+        incomplete: false,
         partitions: vec![PartitionReceipt {
             stream: rows.definition.name().to_owned(),
             partition: rows.partition(row),

@@ -261,6 +261,27 @@ fn a_reading_kept_by_its_sender_while_the_doors_were_shut_makes_nobody_silent() 
 }
 
 #[test]
+fn windows_that_a_gap_of_the_log_may_have_touched_are_incomplete() {
+    let rule = "CREATE RULE counts AS SELECT count(*) AS n \
+         FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '1' MINUTE) \
+         GROUP BY window_start, window_end";
+    let mut bench = Bench::new(STREAM, rule);
+    let gap = |appended| Input::Gap { stream: 0, partition: PartitionId(0), appended };
+    let mut out = bench.feed("10:a=1 70:a=1 130:a=1");
+    bench.runner.step(&gap(AppendTime(bench.appended))).unwrap();
+    bench.appended += 1;
+    let rest = bench.feed("200:a=1 250:a=1 310:a=1");
+    out.transitions.extend(rest.transitions);
+    let told = out.transitions.iter().map(|row| {
+        (row.event_time.0 / SECOND, row.receipt.as_ref().is_some_and(|receipt| receipt.incomplete))
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [(60, false), (120, false), (180, true), (240, true), (300, false)]
+    );
+}
+
+#[test]
 fn what_cannot_be_evaluated_batch_by_batch_is_refused_with_a_sentence() {
     for (rule, sentence) in [
         (

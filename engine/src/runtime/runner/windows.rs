@@ -400,6 +400,7 @@ impl Receipts<'_> {
             sensors_used: u64::from(sensors),
             sensors_expected: None,
             late: self.closed.late,
+            incomplete: progress.is_incomplete(self.closed.start, self.closed.end),
             partitions: partitions.collect(),
         }
     }

@@ -1,0 +1,68 @@
+//! Partitions that take no rows: the rule goes on without them, and says what is missing.
+//!
+//! Promise: which rows came before is decided by the input order alone, so a replay leaves the same
+//! partitions out at the same places (P6).
+
+use super::{Judge, Outputs, Runner, RunnerError};
+use crate::alarms::{Command, PartitionPlace, command_rows};
+use arrow::array::RecordBatch;
+use weir_ingest::model::{AppendTime, partition_of};
+
+impl Runner {
+    /// Goes on without these partitions, which were out where the rule begins.
+    pub fn leave_out<'p>(&mut self, places: impl IntoIterator<Item = &'p PartitionPlace>) {
+        for place in places {
+            if let Some((_, lane)) = self.lane_of(place) {
+                self.progress.leave_out(lane);
+            }
+        }
+    }
+
+    /// What the process said of its partitions.
+    pub(super) fn outages(
+        &mut self,
+        batch: &RecordBatch,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let commands =
+            command_rows::decode(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
+        for (_, command) in &commands {
+            match command {
+                Command::PartitionOut { place, .. } => self.out(place),
+                Command::PartitionIn { place } => {
+                    if let Some((_, lane)) = self.lane_of(place) {
+                        self.progress.take_in(lane);
+                    }
+                }
+                Command::Acknowledge { .. }
+                | Command::Shelve { .. }
+                | Command::Unshelve { .. }
+                | Command::TakeOutOfService { .. }
+                | Command::ReturnToService { .. } => {}
+            }
+        }
+        if self.is_something_due() { self.time_passes(appended, out) } else { Ok(()) }
+    }
+
+    fn out(&mut self, place: &PartitionPlace) {
+        let Some((stream, lane)) = self.lane_of(place) else { return };
+        self.progress.leave_out(lane);
+        let definition = &self.plan.streams[stream];
+        let partitions = definition.options().partitions;
+        if let Judge::Alarms(alarms) = &mut self.judge {
+            alarms.pause(|topic| {
+                partition_of(topic, partitions) == place.partition.0
+                    && definition.template().match_path(topic).is_some()
+            });
+        }
+    }
+
+    /// Its stream among the rule's, and its lane.
+    fn lane_of(&self, place: &PartitionPlace) -> Option<(usize, usize)> {
+        let stream = self.plan.streams.iter().position(|s| s.name() == place.stream)?;
+        let partitions = self.plan.streams[stream].options().partitions;
+        let there = place.partition.0 < partitions;
+        there.then(|| (stream, self.progress.lane(stream, place.partition)))
+    }
+}
