@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
+use weir_engine::runtime::definition::check_expected;
 use weir_engine::runtime::explain::explain_alarm;
 use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
@@ -66,6 +67,7 @@ impl Executor {
             return Err(SqlError::new(format!("there is a table '{name}' already"))
                 .with_hint("choose another name"));
         }
+        check_expected(&self.references, &definition)?;
         match (self.log.create_stream(definition), existing) {
             (Ok(_), _) => Ok(format!("stream '{name}' is there")),
             (Err(StreamChangeError::Exists(_)), Existing::Keep) => {
@@ -101,6 +103,21 @@ impl Executor {
         let name = column.name.clone();
         self.log.add_column(stream, column).map_err(|error| refused(&error))?;
         Ok(format!("stream '{stream}' has a column '{name}'"))
+    }
+
+    /// A table of sensors stays as long as its stream.
+    fn check_not_expected(&self, table: &str) -> Result<(), SqlError> {
+        let names =
+            |definition: &StreamDefinition| definition.options().expected.as_deref() == Some(table);
+        let streams = self.log.streams().all();
+        let Some(stream) = streams.iter().map(|s| s.definition()).find(|d| names(d)) else {
+            return Ok(());
+        };
+        let stream = stream.name();
+        Err(SqlError::new(format!(
+            "the stream '{stream}' expects the sensors of the table '{table}'"
+        ))
+        .with_hint(format!("DROP STREAM {stream} first, then drop this")))
     }
 
     fn drop_stream(&self, name: &str, missing: Missing) -> Result<String, SqlError> {
@@ -203,6 +220,7 @@ impl Executor {
             Statement::FlushStream { name } => self.flush(&name),
             Statement::DropTable { name, missing } => {
                 self.check_unread("table", &name)?;
+                self.check_not_expected(&name)?;
                 self.references.drop_table(&name, missing).map_err(|error| refused(&error))?;
                 Ok(format!("table '{name}' is gone"))
             }

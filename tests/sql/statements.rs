@@ -4,7 +4,9 @@ use crate::world::{Rule, World, follow, runtime, text};
 use std::sync::Arc;
 use weir_engine::alarms::{Command, Target, command_rows};
 use weir_engine::runtime::backtest;
-use weir_engine::runtime::definition::{Planned, RULES, StoredRule, forget, planned, relations};
+use weir_engine::runtime::definition::{
+    Planned, RULES, StoredRule, check_expected, forget, planned, relations,
+};
 use weir_engine::runtime::explain::explain_alarm;
 use weir_engine::sql::{
     Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
@@ -87,11 +89,12 @@ impl World {
         }
     }
 
-    fn create_stream(&self, definition: StreamDefinition) -> Refused {
+    fn create_stream(&mut self, definition: StreamDefinition) -> Refused {
         let definition = match self.partitions {
             Some(partitions) => definition.with_partitions(partitions),
             None => definition,
         };
+        check_expected(&self.engine().references, &definition).map_err(message)?;
         self.log().create_stream(definition).map(drop).map_err(text)
     }
 

@@ -34,6 +34,8 @@ pub struct RuleAlarmsState {
     out_of_service: BTreeSet<String>,
     next_ordinal: u64,
     silence_from: Option<EventTime>,
+    #[serde(default)]
+    expected: BTreeSet<String>,
 }
 
 type KeyValues = Arc<[KeyValue]>;
@@ -48,6 +50,8 @@ pub struct RuleAlarms {
     next_ordinal: u64,
     /// Silence counts from here at the earliest: before, the doors were shut.
     silence_from: Option<EventTime>,
+    /// Topic paths whose silence was counted from when a table named them.
+    expected: BTreeSet<String>,
     /// When to look at which member (`""` for a window's key); may be early, is never late.
     timers: BTreeSet<(EventTime, KeyValues, String)>,
     shelvings: BTreeSet<(AppendTime, KeyValues)>,
@@ -63,6 +67,7 @@ impl RuleAlarms {
             out_of_service: BTreeSet::new(),
             next_ordinal: 0,
             silence_from: None,
+            expected: BTreeSet::new(),
             timers: BTreeSet::new(),
             shelvings: BTreeSet::new(),
             tally: Tally::default(),
@@ -87,6 +92,7 @@ impl RuleAlarms {
         }
         let mut state = self.state();
         state.keys.retain(|(_, key)| key.state.is_listed());
+        state.expected.clear();
         for (_, key) in &mut state.keys {
             key.held.clear();
             key.suppressing.clear();
@@ -128,6 +134,7 @@ impl RuleAlarms {
         alarms.out_of_service = state.out_of_service;
         alarms.next_ordinal = state.next_ordinal;
         alarms.silence_from = state.silence_from;
+        alarms.expected = state.expected;
         let timers = alarms.settings.for_timers();
         for (values, mut key_state) in state.keys {
             let key: KeyValues = values.into();
@@ -147,6 +154,7 @@ impl RuleAlarms {
             out_of_service: self.out_of_service.clone(),
             next_ordinal: self.next_ordinal,
             silence_from: self.silence_from,
+            expected: self.expected.clone(),
         }
     }
 
@@ -330,6 +338,11 @@ impl RuleAlarms {
             self.timers.insert((due, Arc::clone(&key), member.to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether a topic path is named for the first time; it is known from now on.
+    pub fn expects_anew(&mut self, topic: &str) -> bool {
+        !self.expected.contains(topic) && self.expected.insert(topic.to_owned())
     }
 
     /// The rule is gone: its open alarms close and nothing is left.

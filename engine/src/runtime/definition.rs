@@ -7,17 +7,18 @@ use super::checkpoint::{self, Snapshot};
 use super::feed::{Feed, FeedEnds, FeedStart};
 use super::follower::Follower;
 use super::outages::out_before;
-use super::runner::{Runner, key_columns};
+use super::runner::{Runner, TOPIC_COLUMN, key_columns};
 use super::versions::{Version, Versions};
 use crate::alarms::{PartitionPlace, RuleIdentity};
 use crate::sql::plan::{Relations, RulePlan, Shape, plan_rule};
 use crate::sql::{RuleStatement, SqlError, StartFrom, Statement, parse_statements};
 use crate::tables::reference::ReferenceTables;
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_ingest::log::{CatalogError, InternalLog, Log, Partition};
-use weir_ingest::model::{AppendTime, EventTime, Offset};
+use weir_ingest::model::{AppendTime, EventTime, Offset, StreamDefinition};
 
 /// Space of the catalog that holds rules, by name.
 pub const RULES: &str = "rules";
@@ -73,6 +74,33 @@ pub fn relations(log: &Log, references: &ReferenceTables) -> Relations {
             .into_iter()
             .map(|t| (t.definition.name().to_owned(), Arc::clone(t.schema())))
             .collect(),
+    }
+}
+
+/// Checks the table that a stream's `expected` names.
+/// # Errors
+/// It is not there, or has no topic paths.
+pub fn check_expected(
+    references: &ReferenceTables,
+    definition: &StreamDefinition,
+) -> Result<(), SqlError> {
+    let Some(name) = &definition.options().expected else { return Ok(()) };
+    let hint = format!(
+        "CREATE TABLE {name} ({TOPIC_COLUMN} TEXT PRIMARY KEY), then INSERT one row for each sensor"
+    );
+    let Some(table) = references.get(name) else {
+        let missing = format!("the option expected names the table '{name}', which is not there");
+        return Err(SqlError::new(missing).with_hint(hint));
+    };
+    let topics =
+        table.schema().field_with_name(TOPIC_COLUMN).map(|field| field.data_type().clone());
+    match topics {
+        Ok(DataType::Utf8) => Ok(()),
+        _ => Err(SqlError::new(format!(
+            "the option expected names the table '{name}', which has no column '{TOPIC_COLUMN}' of \
+             type TEXT"
+        ))
+        .with_hint(hint)),
     }
 }
 

@@ -9,6 +9,7 @@ mod dense;
 mod along;
 mod deriving;
 mod evaluate;
+mod expected;
 mod outage;
 mod readings;
 mod recompute;
@@ -17,6 +18,7 @@ mod state;
 mod succession;
 mod windows;
 
+pub use expected::TOPIC_COLUMN;
 pub use recompute::{InTime, Recomputed};
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
@@ -58,6 +60,8 @@ pub struct Runner {
     /// Of `fold`, as the newest rows saw it.
     tables: Tables,
     tables_changed: bool,
+    /// The tables may name further sensors.
+    expects_anew: bool,
     judge: Judge,
     /// Of a rule over TUMBLE or HOP.
     windows: Option<Windows>,
@@ -135,6 +139,7 @@ impl Runner {
             fold: TableFold::new(),
             tables: Tables::new(),
             tables_changed: false,
+            expects_anew: false,
             windows,
             sessions,
             along: Along::of(&plan),
@@ -181,6 +186,7 @@ impl Runner {
             Input::Rows(rows) if rows.is_empty() => {}
             Input::Rows(rows) => {
                 self.read_tables()?;
+                self.expect_sensors(rows.times()[0])?;
                 self.progress.go_on(rows);
                 self.note_reopened(rows.times()[0]);
                 match self.plan.shape {
@@ -191,6 +197,7 @@ impl Runner {
                 }
             }
             Input::Tick { stream, partition, event_time, flush, appended } => {
+                self.expect_sensors(event_time.0)?;
                 self.note_reopened(event_time.0);
                 let until = self.windows_until(*event_time);
                 let lane = self.progress.lane(*stream, *partition);
@@ -222,6 +229,7 @@ impl Runner {
     fn take_tables(&mut self, batch: &RecordBatch) -> Result<(), RunnerError> {
         self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
         self.tables_changed = true;
+        self.expects_anew = true;
         Ok(())
     }
 

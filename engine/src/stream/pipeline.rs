@@ -10,7 +10,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, lit};
 use std::sync::Arc;
 
 /// Name of the last column of every batch inside a pipeline.
@@ -57,6 +59,20 @@ impl Pipeline {
     /// Adds a step at the end, if there is one.
     pub fn extend(&mut self, stage: Option<Stage>) {
         self.stages.extend(stage);
+    }
+
+    /// These steps, where a filter drops what it says no to, and NULL passes: for rows of which only
+    /// the levels are known.
+    #[must_use]
+    pub fn where_not_false(&self) -> Self {
+        let stages = self.stages.iter().map(|stage| match stage {
+            Stage::Filter(predicate) => {
+                let no = Operator::IsDistinctFrom;
+                Stage::Filter(Arc::new(BinaryExpr::new(Arc::clone(predicate), no, lit(false))))
+            }
+            Stage::Project { .. } | Stage::Lookup(_) => stage.clone(),
+        });
+        Self { stages: stages.collect() }
     }
 
     /// The reference tables it reads.

@@ -155,6 +155,9 @@ pub struct StreamOptions {
     pub unknown_fields: UnknownFields,
     /// How often a sensor reports, when declared.
     pub interval: Option<Duration>,
+    /// The reference table that names the sensors there should be: its column `topic`.
+    #[serde(default)]
+    pub expected: Option<String>,
 }
 
 impl Default for StreamOptions {
@@ -173,6 +176,7 @@ impl Default for StreamOptions {
             time: MissingTime::Required,
             unknown_fields: UnknownFields::Ignore,
             interval: None,
+            expected: None,
         }
     }
 }

@@ -169,6 +169,7 @@ impl Runner {
         let judged = self.term.until.unwrap_or_else(|| self.progress.rule_timed());
         let judged = (judged > NEVER).then_some(EventTime(judged));
         let ordinal = self.next_ordinal();
+        next.expects_anew = true;
         match (self.judge, &mut next.judge) {
             (Judge::Alarms(old), Judge::Alarms(new)) => {
                 let settings = new.settings().clone();

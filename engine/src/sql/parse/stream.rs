@@ -12,7 +12,8 @@ use weir_ingest::model::{
 };
 
 /// The options of a stream that this version serves.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
+    "expected",
     "partitions",
     "lateness",
     "idle",
@@ -163,13 +164,7 @@ fn apply(options: &mut StreamOptions, setting: &Setting) -> Result<(), SqlError>
             )
             .at(setting.at));
         }
-        "expected" => {
-            return Err(SqlError::not_yet(
-                "the stream option 'expected'",
-                "leave it out and find silent sensors with SELECT topic, age FROM latest.<stream> WHERE age > 60",
-            )
-            .at(setting.at));
-        }
+        "expected" => options.expected = Some(setting.text()?),
         _ => return Err(setting.unknown(&OPTIONS)),
     }
     Ok(())

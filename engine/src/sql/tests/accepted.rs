@@ -37,7 +37,7 @@ fn every_option_of_a_stream_is_taken() {
         "{CLIMATE} WITH (partitions = 2, lateness = '250 ms', idle = INTERVAL '1' MINUTE,
            max_future_skew = '1 hour', future = 'stamp', live_within = '2 minutes', dedupe = '0 seconds',
            dedupe_bytes = '1 MiB', time_field = 'ts', time_unit = 'milliseconds', time = 'arrival',
-           unknown_fields = 'refuse', interval = '10 seconds')"
+           unknown_fields = 'refuse', interval = '10 seconds', expected = 'sensors')"
     );
     let Statement::CreateStream { definition, .. } = one(&text) else { panic!("a stream") };
     let expected = StreamOptions {
@@ -54,6 +54,7 @@ fn every_option_of_a_stream_is_taken() {
         time: MissingTime::Arrival,
         unknown_fields: UnknownFields::Refuse,
         interval: Some(seconds(10)),
+        expected: Some("sensors".to_owned()),
     };
     assert_eq!(*definition.options(), expected);
 }

@@ -69,12 +69,7 @@ fn a_stream_that_cannot_be_so_says_why() {
             "kept until DROP STREAM",
             (1, 47),
         ),
-        (
-            "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (expected = 't')",
-            "not yet",
-            "latest.",
-            (1, 47),
-        ),
+        ("CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (expected = 5)", "", "", (1, 58)),
         (
             "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (partitions = 0)",
             "between 1 and 1024",

@@ -6,7 +6,7 @@
 
 use super::{InsertedRows, TableDefinition, TableError};
 use crate::stream::dated::DatedRows;
-use arrow::array::{Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -87,6 +87,17 @@ impl ReferenceTable {
             detail: error.to_string(),
         })?;
         Ok(Arc::clone(self.content.get_or_init(|| Arc::new(dated))))
+    }
+
+    /// The values of a text column that are not NULL, each with the time from which its row holds, in the
+    /// order of the INSERTs; those of past versions included. None if there is no such column.
+    pub fn texts(&self, column: &str) -> Vec<(String, i64)> {
+        let of_insert = |insert: &Arc<Insert>| {
+            let values = insert.rows.column_by_name(column)?.as_string_opt::<i32>()?;
+            let dated = values.iter().zip(&insert.valid_from);
+            Some(dated.filter_map(|(v, from)| Some((v?.to_owned(), *from))).collect::<Vec<_>>())
+        };
+        self.inserts.iter().filter_map(of_insert).flatten().collect()
     }
 
     /// The version that a reading of this event time sees.
