@@ -28,6 +28,8 @@ enum Found {
     Expired,
     /// The rule's version is gone, so nobody can judge them.
     RuleGone,
+    /// Its SELECT looks back along its series, at readings the receipt does not name.
+    LooksBack,
     /// No row stands behind it: a silence, or a person.
     NoRows,
 }
@@ -99,6 +101,9 @@ fn look(
         return Ok(Found::Expired);
     }
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
+    if planned.plan.branches.iter().any(|branch| branch.along.is_some()) {
+        return Ok(Found::LooksBack);
+    }
     let evidence = Evidence { log, planned: &planned, receipt, until: transition.append_time };
     let Some(recomputed) = recompute(&evidence, transition)? else { return Ok(Found::Expired) };
     let rows = evidence.count(transition, recomputed.as_ref())?;

@@ -10,6 +10,7 @@ mod along;
 mod deriving;
 mod evaluate;
 mod expected;
+mod judging;
 mod outage;
 mod readings;
 mod recompute;
@@ -25,12 +26,9 @@ pub use succession::{Misfit, Succession};
 
 use super::derived::Deriving;
 use super::outputs::{LateReading, MissedWindows, Outputs, ReadingPlace, RuleError};
-use crate::alarms::{
-    self, Condition, Judging, NoData, RuleAlarms, RuleIdentity, RuleRows, RuleSettings, Subjects,
-    TooManyKeys, Transition,
-};
+use crate::alarms::{RuleAlarms, RuleIdentity, RuleRows, TooManyKeys, Transition};
+use crate::sql::RuleStatement;
 use crate::sql::plan::{Key, RulePlan, Shape};
-use crate::sql::{NoDataAction, RuleStatement};
 use crate::stream::input::{Flush, Input, Rows};
 use crate::stream::lookup::Tables;
 use crate::stream::watermark::Progress;
@@ -39,6 +37,7 @@ use crate::stream::window::session::Sessions;
 use crate::tables::reference::{TableError, TableFold};
 use along::Along;
 use arrow::array::RecordBatch;
+use judging::judge;
 use readings::Buffered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -323,24 +322,6 @@ impl Runner {
         }
     }
 
-    fn commands(
-        &mut self,
-        batch: &RecordBatch,
-        appended: AppendTime,
-        out: &mut Outputs,
-    ) -> Result<(), RunnerError> {
-        let Judge::Alarms(alarms) = &mut self.judge else { return Ok(()) };
-        if appended <= self.starts_after || self.term.is_told_before(appended) {
-            return Ok(());
-        }
-        let commands =
-            alarms::command_rows::decode(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
-        for (at, command) in commands {
-            out.transitions.extend(alarms.command(&command, at, appended));
-        }
-        Ok(())
-    }
-
     fn place(&self, rows: &Rows, row: usize) -> ReadingPlace {
         ReadingPlace {
             stream: rows.definition.name().to_owned(),
@@ -410,47 +391,6 @@ fn lateness_us(stream: &Arc<StreamDefinition>) -> i64 {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
-}
-
-fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) -> Judge {
-    if let Some(into) = &plan.into {
-        return Judge::Readings(Deriving::new(Arc::clone(into)));
-    }
-    let templates = plan.streams.iter().map(|s| s.template().clone()).collect();
-    let subjects = Subjects::new(&identity.name, templates);
-    let Some(raise) = &statement.raise else {
-        return Judge::Rows(RuleRows::new(identity.clone(), subjects, RuleSettings::KEYS_MAX));
-    };
-    let condition = Condition {
-        raise_hold_us: micros(raise.hold),
-        clear_hold_us: statement.clear.as_ref().map_or(0, |clear| micros(clear.hold)),
-    };
-    let judging = match &plan.shape {
-        Shape::Windowed(_) | Shape::Sessions(_) => Judging::Windows,
-        Shape::PerReading if plan.branches.iter().any(|branch| branch.along.is_some()) => {
-            Judging::InEventTime
-        }
-        Shape::PerReading if condition.raise_hold_us > 0 || condition.clear_hold_us > 0 => {
-            Judging::InEventTime
-        }
-        Shape::PerReading => Judging::OnArrival,
-    };
-    let no_data = statement.no_data.as_ref().map(|no_data| NoData {
-        after_us: micros(no_data.after),
-        action: match no_data.action {
-            NoDataAction::Hold => alarms::NoDataAction::Hold,
-            NoDataAction::Raise => alarms::NoDataAction::Raise,
-        },
-    });
-    Judge::Alarms(RuleAlarms::new(RuleSettings {
-        identity: identity.clone(),
-        condition,
-        no_data,
-        judging,
-        subjects,
-        keys_max: RuleSettings::KEYS_MAX,
-        shelve_max_us: RuleSettings::SHELVE_MAX_US,
-    }))
 }
 
 /// Names of a plan's key columns, in order.

@@ -116,6 +116,9 @@ fn evidence(found: &Found) -> &'static str {
             "rule gone: a stream or table it reads is gone or has changed, so nobody can judge the \
              rows; this is the receipt"
         }
+        Found::LooksBack => {
+            "receipt: lag and rate look at readings before these, so nothing is computed again"
+        }
         Found::NoRows => "none: no reading stands behind it, but a silence or what somebody said",
     }
 }

@@ -1,4 +1,5 @@
-//! Partitions that take no rows: the rule goes on without them, and says what is missing.
+//! internal/commands: what operators say to alarms, and what the process says of its partitions. Without one
+//! that takes no rows the rule goes on, and says what is missing.
 //!
 //! Promise: which rows came before is decided by the input order alone, so a replay leaves the same
 //! partitions out at the same places (P6).
@@ -43,6 +44,25 @@ impl Runner {
             }
         }
         if self.is_something_due() { self.time_passes(appended, out) } else { Ok(()) }
+    }
+
+    /// What operators said.
+    pub(super) fn commands(
+        &mut self,
+        batch: &RecordBatch,
+        appended: AppendTime,
+        out: &mut Outputs,
+    ) -> Result<(), RunnerError> {
+        let Judge::Alarms(alarms) = &mut self.judge else { return Ok(()) };
+        if appended <= self.starts_after || self.term.is_told_before(appended) {
+            return Ok(());
+        }
+        let commands =
+            command_rows::decode(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
+        for (at, command) in commands {
+            out.transitions.extend(alarms.command(&command, at, appended));
+        }
+        Ok(())
     }
 
     fn out(&mut self, place: &PartitionPlace) {

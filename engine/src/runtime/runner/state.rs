@@ -163,10 +163,8 @@ impl Runner {
                 self.progress.tick(lane, *event_time, *flush, until);
             }
             Input::Tables { batch, .. } => self.take_tables(batch)?,
-            Input::Rows(_)
-            | Input::Restart { .. }
-            | Input::Gap { .. }
-            | Input::Commands { .. } => {}
+            Input::Rows(_) | Input::Restart { .. } | Input::Gap { .. } | Input::Commands { .. } => {
+            }
         }
         Ok(())
     }
