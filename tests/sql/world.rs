@@ -165,7 +165,7 @@ impl World {
         let (log, now) = (self.log(), self.now());
         let mut failed = Vec::new();
         let told = self.engine().outages.follow()?;
-        append(&log, told)?;
+        append(&log, told.into_iter().map(|(to, rows)| Write::Internal(to, rows)).collect())?;
         for rule in &mut self.engine().rules {
             let Some(follower) = &mut rule.follower else { continue };
             if let Err(reason) = follow(&log, follower, None) {

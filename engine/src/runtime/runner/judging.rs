@@ -4,8 +4,8 @@ use super::{Judge, micros};
 use crate::alarms::{
     self, Condition, Judging, NoData, RuleAlarms, RuleIdentity, RuleRows, RuleSettings, Subjects,
 };
-use crate::sql::plan::{RulePlan, Shape};
 use crate::runtime::derived::Deriving;
+use crate::sql::plan::{RulePlan, Shape};
 use crate::sql::{NoDataAction, RuleStatement};
 use std::sync::Arc;
 
