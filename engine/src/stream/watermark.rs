@@ -115,7 +115,7 @@ impl Progress {
 
     /// How far FLUSH STREAM was said in all lanes.
     pub fn rule_flushed(&self) -> i64 {
-        self.lanes.iter().map(|lane| lane.flushed).min().unwrap_or(NEVER)
+        self.waited_for().map(|lane| self.lanes[lane].flushed).min().unwrap_or(NEVER)
     }
 
     /// The rule's watermark: the least of its lanes.
@@ -126,7 +126,7 @@ impl Progress {
 
     fn least(&self, until: Until) -> i64 {
         let least = self.waited_for().map(|lane| self.of(until, lane)).min();
-        least.unwrap_or_else(|| match (self.stood_at, until) {
+        least.unwrap_or(match (self.stood_at, until) {
             (None, _) => NEVER,
             (Some(stood), Until::Closed) => stood.closed,
             (Some(stood), Until::Timed) => stood.timed,
