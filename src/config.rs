@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use weir_engine::runtime::follower::RULE_MEMORY_MAX;
 use weir_ingest::model::Limits;
 use weir_queries::session::QueryLimits;
 
@@ -64,11 +65,19 @@ impl Default for Ingest {
 }
 
 /// `[engine]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
     /// Hosts, addresses and networks webhooks may reach though they are not public.
     pub webhook_allow: Vec<String>,
+    /// Bytes the state of one rule may take; the rule stops beyond, the others go on.
+    pub rule_memory_max: usize,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { webhook_allow: Vec::new(), rule_memory_max: RULE_MEMORY_MAX }
+    }
 }
 
 impl Config {

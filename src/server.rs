@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
 use weir_engine::runtime::outages::Outages;
 use weir_engine::runtime::rules::Rules;
+use weir_engine::runtime::task::CheckpointPolicy;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::doors::{self, IngestBudget, Metrics};
@@ -54,7 +55,7 @@ impl Server {
         let address = listener.local_addr().context("the listener has no address")?;
         let log = open_log(&config, clock).await?;
         let references = Arc::new(ReferenceTables::open(Arc::clone(&log))?);
-        let rules = start_rules(&log, &references).await?;
+        let rules = start_rules(&config, &log, &references).await?;
         let deliverer = Deliverer::start(Arc::clone(&log), delivery(&config)?)?;
         let executor = Executor::new(Arc::clone(&log), Arc::clone(&references), rules, deliverer);
         let latest = Arc::new(LatestTables::new(Arc::clone(&log)));
@@ -132,9 +133,16 @@ async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
 }
 
 /// Rules read the log from where they start: not on a thread that serves.
-async fn start_rules(log: &Arc<Log>, references: &Arc<ReferenceTables>) -> Result<Arc<Rules>> {
+async fn start_rules(
+    config: &Config,
+    log: &Arc<Log>,
+    references: &Arc<ReferenceTables>,
+) -> Result<Arc<Rules>> {
+    let (policy, memory_max) = (CheckpointPolicy::default(), config.engine.rule_memory_max);
     let (log, references) = (Arc::clone(log), Arc::clone(references));
-    let rules = tokio::task::spawn_blocking(move || Rules::open(log, references)).await;
+    let rules =
+        tokio::task::spawn_blocking(move || Rules::open_with(log, references, policy, memory_max))
+            .await;
     rules.context("starting the rules ended badly")?.map_err(|error| anyhow!("{error}"))
 }
 

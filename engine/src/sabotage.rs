@@ -28,6 +28,8 @@ pub enum Fault {
     SealedTouched,
     /// A late row goes into its pane as if it were in time, and is not listed.
     LateMerged,
+    /// The alarms of a window come in the order of a hash.
+    HashOrder,
     /// Ticks are not read.
     LostTick,
     /// Commands are read before readings that came before them.
@@ -42,7 +44,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CheckpointUnsynced,
         Self::OffsetsAhead,
         Self::WatermarksForgotten,
@@ -52,6 +54,7 @@ impl Fault {
         Self::WatermarkPerBatch,
         Self::SealedTouched,
         Self::LateMerged,
+        Self::HashOrder,
         Self::LostTick,
         Self::CommandsFirst,
         Self::PartitionByPartition,

@@ -21,8 +21,10 @@ use super::members::{
 use super::subject::is_at_or_below;
 use super::transition::{Key, KeyValue, Transition, Window};
 use super::verdict::{Decision, NoData, Verdict};
+use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tally::{Tally, is_silent};
 use weir_ingest::model::{AppendTime, EventTime};
@@ -194,6 +196,11 @@ impl RuleAlarms {
         stale.filter_map(|key| key.alarm_id.clone()).collect()
     }
 
+    /// How many keys are kept.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// An emitted window with all its rows; `evidence(i)` is asked for the rows that change something.
     /// Several rows of one key count as one: raise before unknown before band before clear.
     /// # Errors
@@ -208,7 +215,11 @@ impl RuleAlarms {
         let mut out = Vec::new();
         self.expire_shelvings(appended, &mut out);
         self.fire_until(EventTime(window.end.0.saturating_sub(1)), appended, &mut out);
-        for (key, (verdict, row)) in strongest(rows) {
+        let mut strongest: Vec<_> = strongest(rows).into_iter().collect();
+        if sabotage::is(Fault::HashOrder) {
+            strongest.sort_by_cached_key(|(key, _)| RandomState::new().hash_one(key));
+        }
+        for (key, (verdict, row)) in strongest {
             let no_data = self.settings.no_data;
             let key = self.key(key)?;
             self.tally.verdict(&key, verdict);

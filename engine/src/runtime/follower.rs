@@ -64,9 +64,13 @@ pub struct Follower {
     written_from: BTreeMap<String, Offset>,
     /// All outputs, those before a checkpoint included.
     totals: Counts,
+    memory_max: usize,
     /// Of a rule that writes a stream.
     sink: Option<Sink>,
 }
+
+/// Bytes the state of a rule may take where nobody says otherwise.
+pub const RULE_MEMORY_MAX: usize = 1024 * 1024 * 1024;
 
 /// The internal logs that hold outputs of rules.
 pub const OUTPUTS: [InternalLog; 4] =
@@ -119,8 +123,15 @@ impl Follower {
             written: BTreeMap::new(),
             written_from: BTreeMap::new(),
             totals: Counts::default(),
+            memory_max: RULE_MEMORY_MAX,
             sink: None,
         }
+    }
+
+    /// The rule stops where its state takes more bytes than that.
+    #[must_use]
+    pub fn within(self, memory_max: usize) -> Self {
+        Self { memory_max, ..self }
     }
 
     /// A rule that goes on from a checkpoint; `versions` begin with the one that it is of.
@@ -192,6 +203,7 @@ impl Follower {
     pub fn follow(&mut self, finish_at: Option<AppendTime>) -> Result<Followed, String> {
         Ok(match self.versions.step(finish_at)? {
             Step::Taken { appended, bytes, outputs } => {
+                self.check_memory()?;
                 let (counts, writes) = self.writes(outputs)?;
                 Followed::Taken { appended, bytes, counts, writes }
             }
@@ -201,6 +213,17 @@ impl Follower {
                 Followed::Finished { counts, writes }
             }
         })
+    }
+
+    fn check_memory(&self) -> Result<(), String> {
+        let (bytes, limit) = (self.runner().bytes(), self.memory_max);
+        match bytes > limit {
+            true => Err(format!(
+                "its state takes {bytes} bytes, more than engine.rule_memory_max = {limit}; choose \
+                 shorter windows, fewer keys or less lateness, or a greater limit"
+            )),
+            false => Ok(()),
+        }
     }
 
     fn writes(&mut self, mut outputs: Outputs) -> Result<(Counts, Vec<Write>), String> {

@@ -6,13 +6,14 @@
 mod derived; // CREATE STREAM ... AS SELECT
 mod listing; // SHOW and EXPLAIN
 mod operators; // ACKNOWLEDGE, SHELVE and the others
+mod memory; // how much state a rule may have
 mod replace; // CREATE OR REPLACE
 mod watermark; // EXPLAIN WATERMARK
 
 use super::checkpoint;
 use super::definition::{Planned, RULES, StoredRule, forget, planned, relations};
 use super::downtime::note_downtime;
-use super::follower::Follower;
+use super::follower::{Follower, RULE_MEMORY_MAX};
 use super::task::{CheckpointPolicy, Progressed, RuleState, RuleTask};
 use super::versions::Versions;
 use crate::alarms::StaleAlarms;
@@ -37,6 +38,7 @@ pub struct Rules {
     /// One change of a rule at a time.
     changing: Mutex<()>,
     policy: CheckpointPolicy,
+    memory_max: usize,
     book: Mutex<Book>,
 }
 
@@ -74,16 +76,17 @@ impl Rules {
     /// # Errors
     /// The catalog cannot be read. A rule that cannot start is listed as failed.
     pub fn open(log: Arc<Log>, references: Arc<ReferenceTables>) -> Result<Arc<Self>, SqlError> {
-        Self::open_with(log, references, CheckpointPolicy::default())
+        Self::open_with(log, references, CheckpointPolicy::default(), RULE_MEMORY_MAX)
     }
 
-    /// As [`Self::open`], with checkpoints as often as that.
+    /// As [`Self::open`], with checkpoints as often as that, and each rule's state in so many bytes.
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(
         log: Arc<Log>,
         references: Arc<ReferenceTables>,
         policy: CheckpointPolicy,
+        memory_max: usize,
     ) -> Result<Arc<Self>, SqlError> {
         let stored = log.catalog().list(RULES).map_err(refused)?;
         derived::sweep(&log, &stored);
@@ -94,6 +97,7 @@ impl Rules {
             running: Mutex::default(),
             changing: Mutex::default(),
             policy,
+            memory_max,
         });
         for (name, value) in stored {
             let stored: StoredRule = serde_json::from_slice(&value).map_err(refused)?;
@@ -120,6 +124,7 @@ impl Rules {
 
     fn start(&self, stored: &StoredRule, follower: Follower) -> Result<Arc<RuleTask>, SqlError> {
         let log = Arc::clone(&self.log);
+        let follower = follower.within(self.memory_max);
         let task = RuleTask::start(log, follower, stored.dropped_at, self.policy);
         task.map(Arc::new).map_err(refused)
     }
@@ -186,7 +191,7 @@ impl Rules {
         let versions = Versions::new(stored.open(&self.log, &planned)?);
         self.store(&name, &stored)?;
         let task = self.start(&stored, Follower::new(versions))?;
-        let how = describe(&planned);
+        let how = format!("{}; {}", describe(&planned), self.state_of(&planned));
         let rule = Arc::new(Rule { stored, versions: vec![planned], running: Ok(task) });
         self.running.lock().insert(name.clone(), Arc::clone(&rule));
         let rule_is = |how: String| format!("rule '{name}' is running: {how}");

@@ -83,6 +83,9 @@ pub struct Runner {
     resuming: Option<state::Resuming>,
 }
 
+/// About what an alarm's key, or a reading that waits, takes.
+const KEY_BYTES: usize = 512;
+
 /// What becomes of a result row.
 #[derive(Debug)]
 enum Judge {
@@ -174,6 +177,14 @@ impl Runner {
             Judge::Alarms(alarms) => Some(alarms),
             Judge::Rows(_) | Judge::Readings(_) => None,
         }
+    }
+
+    /// About what its state takes: open windows and sessions, alarms, readings that wait.
+    pub fn bytes(&self) -> usize {
+        let windows = self.windows.as_ref().map_or(0, Windows::bytes);
+        let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
+        let keys = self.alarms().map_or(0, RuleAlarms::keys);
+        windows + sessions + KEY_BYTES * (keys + self.waiting.len())
     }
 
     /// Takes one input.
@@ -389,7 +400,8 @@ fn lateness_us(stream: &Arc<StreamDefinition>) -> i64 {
     micros(stream.options().lateness)
 }
 
-fn micros(duration: Duration) -> i64 {
+/// Microseconds.
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 

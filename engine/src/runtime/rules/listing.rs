@@ -34,6 +34,7 @@ impl Rules {
             if let Shape::Windowed(aggregation) = &planned.plan.shape {
                 lines.push(("path", describe_path(&aggregation.path)));
             }
+            lines.push(("state", self.state_of(planned)));
             lines.push(("key", describe_key(planned)));
             if let Some(predicate) = &planned.statement.suppress {
                 lines.push(("suppressed", format!("while {predicate}; NULL does not suppress")));

@@ -119,6 +119,17 @@ pub(super) struct Frozen {
     series: Vec<(usize, u64)>,
 }
 
+/// A group and a series, in a set.
+const SEEN_BYTES: usize = 24;
+
+impl Frozen {
+    fn bytes(&self) -> usize {
+        let columns = self.keys.iter().chain(self.states.iter().flatten());
+        let columns: usize = columns.map(|column| column.get_array_memory_size()).sum();
+        columns + SEEN_BYTES * self.series.len()
+    }
+}
+
 impl Partial {
     pub(super) fn new(aggregation: &Grouping) -> Result<Self> {
         Groups::new(aggregation).map(Self::Growing)
@@ -130,6 +141,14 @@ impl Partial {
         match self {
             Self::Growing(groups) => groups.update(prepared, series),
             Self::Frozen(_) => panic!("S4: nothing is added to what a closed window has seen"),
+        }
+    }
+
+    /// About what it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Growing(groups) => groups.bytes(),
+            Self::Frozen(frozen) => frozen.bytes(),
         }
     }
 
@@ -154,6 +173,11 @@ struct Members {
 }
 
 impl Members {
+    fn bytes(&self) -> usize {
+        let first: usize = self.first.values().map(Vec::capacity).sum();
+        size_of::<Option<usize>>() * first + SEEN_BYTES * self.more.capacity()
+    }
+
     fn add(&mut self, group: usize, series: u64) {
         let of_stream = self.first.entry(series >> 32).or_default();
         let id = (series & u64::from(u32::MAX)) as usize;
@@ -185,6 +209,16 @@ impl Members {
         self.each(|group, series| all.push((group, series)));
         all.sort_unstable();
         all
+    }
+}
+
+impl super::Windows {
+    /// About what the open windows take.
+    pub fn bytes(&self) -> usize {
+        match &self.panes {
+            super::Panes::Dense(panes) => panes.bytes(),
+            super::Panes::General(panes) => panes.values().map(|pane| pane.partial.bytes()).sum(),
+        }
     }
 }
 
@@ -221,6 +255,12 @@ impl Groups {
 
     fn len(&self) -> usize {
         self.values.as_ref().map_or(1, |values| values.len())
+    }
+
+    fn bytes(&self) -> usize {
+        let values = self.values.as_ref().map_or(0, |values| values.size());
+        let accumulators: usize = self.accumulators.iter().map(|a| a.size()).sum();
+        values + accumulators + self.members.bytes()
     }
 
     /// The group of each row, left in `self.indices`; the number of groups.

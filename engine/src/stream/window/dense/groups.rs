@@ -22,6 +22,8 @@ pub(super) struct SeriesGroups {
     /// The group of a key, numbered in order of appearance.
     known: HashMap<Arc<[u8]>, u32>,
     names: Vec<Arc<[u8]>>,
+    /// About what they take, in both.
+    names_bytes: usize,
     /// The group of each series, so numbered.
     appeared: Vec<u32>,
     /// The same, numbered in the order of keys.
@@ -31,6 +33,12 @@ pub(super) struct SeriesGroups {
 }
 
 impl SeriesGroups {
+    /// About what they take: each series has its group twice and a flag, each group its key three times.
+    pub(super) fn bytes(&self) -> usize {
+        let keys: usize = self.keys.iter().map(|keys| keys.get_array_memory_size()).sum();
+        9 * self.sorted.len() + self.names_bytes + keys
+    }
+
     /// Number of groups.
     pub(super) fn len(&self) -> usize {
         self.names.len()
@@ -97,6 +105,7 @@ impl SeriesGroups {
         let next = u32::try_from(self.names.len()).expect("there are fewer groups than series");
         *self.known.entry(key).or_insert_with_key(|key| {
             self.names.push(Arc::clone(key));
+            self.names_bytes += 64 + key.len();
             next
         })
     }
@@ -123,6 +132,22 @@ impl SeriesGroups {
         let of = |group: &u32| ranks.get(*group as usize).copied().unwrap_or(NONE);
         self.sorted = self.appeared.iter().map(of).collect();
         Ok(())
+    }
+}
+
+impl super::DensePanes {
+    /// About what they take: a cell for each series and pane, and the groups.
+    pub fn bytes(&self) -> usize {
+        let cells: usize = self.panes.values().map(|pane| pane.cells.len()).sum();
+        cells * self.plan.cell_bytes() + self.groups.bytes()
+    }
+}
+
+impl super::DensePlan {
+    /// What a series takes in a pane: sum and count, least and greatest; at least its rows.
+    pub fn cell_bytes(&self) -> usize {
+        let of = |measure: &super::Measure| if measure.spread { 32 } else { 16 };
+        self.measures.iter().map(of).sum::<usize>().max(8)
     }
 }
 
