@@ -298,9 +298,11 @@ impl StoredRule {
 
     fn runner(&self, planned: &Planned) -> Runner {
         let (identity, plan) = (self.identity(planned), Arc::clone(&planned.plan));
-        let known = plan.streams.first().and_then(|stream| self.series.get(stream.name()).copied());
+        let names: Vec<String> = plan.streams.iter().map(|s| s.name().to_owned()).collect();
         let mut runner = Runner::new(&planned.statement, plan, identity, self.starts_after);
-        runner.knows_series(known.unwrap_or(0));
+        for (stream, name) in names.iter().enumerate() {
+            runner.knows_series(stream, self.series.get(name).copied().unwrap_or(0));
+        }
         runner
     }
 

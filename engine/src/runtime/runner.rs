@@ -61,6 +61,8 @@ pub struct Runner {
     tables_changed: bool,
     /// The tables may name further sensors.
     expects_anew: bool,
+    /// As above, for the coverage of windows.
+    lists_anew: bool,
     judge: Judge,
     /// Of a rule over TUMBLE or HOP.
     windows: Option<Windows>,
@@ -142,6 +144,7 @@ impl Runner {
             tables: Tables::new(),
             tables_changed: false,
             expects_anew: false,
+            lists_anew: false,
             windows,
             sessions,
             along: Along::of(&plan),
@@ -240,6 +243,7 @@ impl Runner {
         self.fold.apply(batch).map_err(|e| RunnerError::Input(e.to_string()))?;
         self.tables_changed = true;
         self.expects_anew = true;
+        self.lists_anew = true;
         Ok(())
     }
 

@@ -120,8 +120,8 @@ impl RulePlan {
     pub fn on_the_general_path(mut self) -> Self {
         if let Shape::Windowed(aggregation) = &self.shape {
             let path = Path::General("it was asked for".to_owned());
-            let (grid, grouping) = (aggregation.grid, aggregation.grouping.clone());
-            self.shape = Shape::Windowed(Arc::new(Aggregation { grid, grouping, path }));
+            let aggregation = Aggregation { path, ..Aggregation::clone(aggregation) };
+            self.shape = Shape::Windowed(Arc::new(aggregation));
         }
         self
     }

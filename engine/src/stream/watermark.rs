@@ -187,6 +187,16 @@ impl Progress {
         self.missing.touches(start, end)
     }
 
+    /// By partition of a stream, the share of `[start, end)` in which no rows can be missing; empty where
+    /// none are.
+    pub fn whole(&self, stream: usize, (start, end): (i64, i64)) -> Vec<f64> {
+        if !self.missing.touches(start, end) {
+            return Vec::new();
+        }
+        let lanes = (0..self.lanes.len()).filter(|lane| self.lanes[*lane].stream == stream);
+        lanes.map(|lane| self.missing.whole(lane, start, end)).collect()
+    }
+
     fn stands(&self) -> Stood {
         Stood {
             watermark: self.rule_watermark(),

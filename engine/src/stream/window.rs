@@ -8,21 +8,29 @@
 //! Both paths give the same answers (P7).
 //! Elsewhere: which rows are late and when a window is due is the runner's; here they are only counted.
 
+mod census;
+mod closed;
 pub mod dense;
 mod groups;
 mod kept;
+mod series;
 pub mod session;
 
+pub use census::ListedSensor;
+pub use closed::{Closed, Expectation, LaneEvidence, expectations_of, sensors_of};
+pub use series::SeriesPlan;
+
 use super::grid::{Grid, PaneIndex};
-use super::pipeline::{Pipeline, row_column, with_rows};
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::{SortColumn, lexsort_to_indices, take};
+use super::pipeline::{Pipeline, row_column};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use census::{Census, OfWindow, Roll};
+use closed::{Keyed, finish, result};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use dense::{DensePanes, DensePlan, DenseState};
-use groups::{Groups, Partial, Prepared};
+use groups::{Partial, Prepared};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,6 +65,8 @@ pub struct Aggregation {
     pub grouping: Grouping,
     /// How they are worked out.
     pub path: Path,
+    /// Of a rule that asks for coverage, by stream what depends on its series alone; else none.
+    pub census: Vec<(usize, Arc<SeriesPlan>)>,
 }
 
 /// How a windowed SELECT is worked out.
@@ -83,64 +93,25 @@ pub struct Grouping {
     pub group: Vec<GroupColumn>,
     /// Types of those that are keys.
     pub key_schema: SchemaRef,
-    /// The aggregates.
+    /// The aggregates but for [`Self::counted`].
     pub aggregates: Vec<Aggregate>,
+    /// `coverage()` and its kind, each with its place among all aggregates; they grow.
+    pub counted: Vec<(usize, CountedKind)>,
     /// Group columns, then aggregates.
     pub schema: SchemaRef,
     /// What follows: HAVING and the SELECT list.
     pub after: Pipeline,
 }
 
-/// What one lane gave to a window: for the receipt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneEvidence {
-    /// Lane index.
-    pub lane: usize,
-    /// First offset used.
-    pub first: Offset,
-    /// Last offset used.
-    pub last: Offset,
-    /// Watermark of the lane before the first.
-    pub watermark_before: i64,
-}
-
-/// What should have come for a row of a closed window.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Expectation {
-    /// Series expected.
-    pub sensors: u32,
-    /// The share of their readings that came, where that is known.
-    pub coverage: Option<f64>,
-}
-
-impl LaneEvidence {
-    /// With what the same lane gave to another part of the window. The watermark stays that before the
-    /// first of all offsets.
-    fn absorb(&mut self, other: &Self) {
-        if other.first < self.first {
-            (self.first, self.watermark_before) = (other.first, other.watermark_before);
-        }
-        self.last = self.last.max(other.last);
-    }
-}
-
-/// A closed window: its rows as [`Aggregation::schema`], sorted by group, with the row lane.
-#[derive(Debug)]
-pub struct Closed {
-    /// Start, microseconds.
-    pub start: i64,
-    /// End, microseconds.
-    pub end: i64,
-    /// One row per group.
-    pub rows: RecordBatch,
-    /// Distinct series behind each row.
-    pub sensors: Vec<u32>,
-    /// What should be behind each row, where the rule asks.
-    pub expects: Option<Vec<Expectation>>,
-    /// Which offsets went in.
-    pub evidence: Vec<LaneEvidence>,
-    /// Readings that came too late for it while it was open elsewhere.
-    pub late: u64,
+/// What counts series, not values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountedKind {
+    /// `coverage()`.
+    Coverage,
+    /// `sensors_reporting()`.
+    Reporting,
+    /// `sensors_expected()`.
+    Expected,
 }
 
 /// Where rows go: a pane of a lane, and the first window that was still open to them.
@@ -158,6 +129,8 @@ pub struct PaneKey {
 struct Pane {
     partial: Partial,
     evidence: LaneEvidence,
+    /// Readings of each series, where the rule asks for coverage.
+    received: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug)]
@@ -189,6 +162,7 @@ pub struct WindowsState {
     panes: PanesState,
     closed: Option<PaneIndex>,
     late: Vec<(PaneIndex, u64)>,
+    seen: Vec<Vec<bool>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -216,6 +190,8 @@ fn first_of_lanes(panes: &BTreeMap<PaneKey, Pane>) -> Vec<LaneEvidence> {
 pub struct Windows {
     aggregation: Arc<Aggregation>,
     panes: Panes,
+    /// On the general path.
+    census: Option<Census>,
     /// The newest window that was closed.
     closed: Option<PaneIndex>,
     late: BTreeMap<PaneIndex, u64>,
@@ -243,7 +219,43 @@ impl Windows {
             Path::Dense(plan) => Panes::Dense(Box::new(DensePanes::new(Arc::clone(plan)))),
             Path::General(_) => Panes::General(BTreeMap::new()),
         };
-        Self { aggregation, panes, closed: None, late: BTreeMap::new() }
+        let census = (matches!(panes, Panes::General(_)) && !aggregation.census.is_empty())
+            .then(|| Census::new(&aggregation.census));
+        Self { aggregation, panes, census, closed: None, late: BTreeMap::new() }
+    }
+
+    fn roll(&mut self, stream: usize) -> Option<&mut Roll> {
+        self.census.as_mut()?.of(stream)
+    }
+
+    /// The first series of a stream, this many, had a reading before the rule began.
+    pub fn knows_series(&mut self, stream: usize, series: usize) {
+        match &mut self.panes {
+            Panes::Dense(panes) => panes.knows_series(series),
+            Panes::General(_) => {
+                self.roll(stream).into_iter().for_each(|roll| roll.knows_series(series));
+            }
+        }
+    }
+
+    /// The table that a stream names has these sensors now, sorted by topic.
+    pub fn list(&mut self, stream: usize, sensors: Vec<ListedSensor>) {
+        match &mut self.panes {
+            Panes::Dense(panes) => panes.list(sensors),
+            Panes::General(_) => {
+                if let Some(roll) = self.roll(stream) {
+                    roll.list(sensors);
+                }
+            }
+        }
+    }
+
+    /// Readings of a stream have come, on the general path.
+    pub fn saw(&mut self, stream: usize, series: &[u32], snapshot: &Arc<SeriesSnapshot>) {
+        if let Some(roll) = self.roll(stream) {
+            roll.knows(snapshot);
+            roll.saw(series);
+        }
     }
 
     /// The panes of the dense path, if it is taken.
@@ -261,7 +273,8 @@ impl Windows {
             Panes::General(panes) => PanesState::Refill(first_of_lanes(panes)),
         };
         let late = self.late.iter().map(|(window, late)| (*window, *late)).collect();
-        WindowsState { panes, closed: self.closed, late }
+        let seen = self.census.as_ref().map(Census::seen).unwrap_or_default();
+        WindowsState { panes, closed: self.closed, late, seen }
     }
 
     /// Goes on from a checkpoint. On the general path the panes are to be filled again: rows from the
@@ -271,13 +284,17 @@ impl Windows {
     pub fn restore(
         &mut self,
         state: WindowsState,
-        series: &Arc<SeriesSnapshot>,
+        series: &[Arc<SeriesSnapshot>],
     ) -> std::result::Result<Vec<LaneEvidence>, String> {
-        let WindowsState { panes, closed, late } = state;
+        let WindowsState { panes, closed, late, seen } = state;
+        if let Some(census) = &mut self.census {
+            census.restore(seen, series);
+        }
         self.closed = closed;
         self.late = late.into_iter().collect();
         match (&mut self.panes, panes) {
             (Panes::Dense(ours), PanesState::Dense(state)) => {
+                let series = series.first().ok_or("it was made over another stream")?;
                 ours.restore(state, series).map(|()| Vec::new())
             }
             (Panes::General(_), PanesState::Refill(lanes)) => Ok(lanes),
@@ -309,12 +326,23 @@ impl Windows {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let watermark_before = slice.watermark_before;
                 let evidence = LaneEvidence { lane: slice.key.lane, first, last, watermark_before };
-                entry.insert(Pane { partial: Partial::new(&self.aggregation)?, evidence })
+                let partial = Partial::new(&self.aggregation)?;
+                entry.insert(Pane { partial, evidence, received: BTreeMap::new() })
             }
         };
         pane.evidence.first = pane.evidence.first.min(first);
         pane.evidence.last = pane.evidence.last.max(last);
-        pane.partial.update(&prepared, slice.series)
+        pane.partial.update(&prepared, slice.series)?;
+        if self.census.is_some() {
+            // What a join makes of a reading stands together, and is one reading.
+            let mut before = None;
+            for (series, row) in slice.series.iter().zip(row_column(&slice.batch).values()) {
+                if before.replace(row) != Some(row) {
+                    *pane.received.entry(*series).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Counts a reading that came too late for a window, if that is not emitted yet.
@@ -344,120 +372,36 @@ impl Windows {
         last.map(|window| grid.end(window))
     }
 
-    /// Closes the first open window if it ends by `until`.
+    /// Closes the first open window if it ends by `until`. `whole`: for a stream and a window, by
+    /// partition the share of the window in which no rows can be missing, or nothing where none are.
     /// # Errors
     /// What an aggregate cannot evaluate; the window is closed then, too.
-    pub fn close_next(&mut self, until: i64) -> Option<Result<Closed>> {
+    pub fn close_next(
+        &mut self,
+        until: i64,
+        whole: &dyn Fn(usize, (i64, i64)) -> Vec<f64>,
+    ) -> Option<Result<Closed>> {
         let grid = self.aggregation.grid;
         let window = self.next().filter(|window| grid.end(*window) <= until)?;
-        let closed = self.finish(window);
+        let edges = (grid.edge(window), grid.end(window));
+        let closed = self.finish(window, &OfWindow { edges, whole: &|of| whole(of, edges) });
         self.closed = Some(window);
         self.panes.retain(|pane| grid.last_window(pane) > window);
         self.late.retain(|late, _| *late > window);
         Some(closed)
     }
 
-    fn finish(&mut self, window: PaneIndex) -> Result<Closed> {
+    fn finish(&mut self, window: PaneIndex, asked: &OfWindow<'_>) -> Result<Closed> {
         let grid = self.aggregation.grid;
         let panes = window..window + grid.panes_per_window();
         let late = self.late.get(&window).copied().unwrap_or(0);
         let closed = match &mut self.panes {
-            Panes::Dense(dense) => dense.finish(&self.aggregation, window, panes)?,
-            Panes::General(kept) => finish(&self.aggregation, kept, window, panes)?,
+            Panes::Dense(dense) => dense.finish(&self.aggregation, window, panes, asked)?,
+            Panes::General(kept) => {
+                let census = self.census.as_mut();
+                finish(&self.aggregation, kept, census, window, panes, asked)?
+            }
         };
         Ok(Closed { late, ..closed })
     }
-}
-
-fn finish(
-    aggregation: &Aggregation,
-    kept: &mut BTreeMap<PaneKey, Pane>,
-    window: PaneIndex,
-    panes: std::ops::Range<PaneIndex>,
-) -> Result<Closed> {
-    let mut groups = Groups::new(aggregation)?;
-    let mut evidence: Vec<LaneEvidence> = Vec::new();
-    for (key, pane) in kept {
-        if !panes.contains(&key.pane) || key.first_window > window {
-            continue;
-        }
-        match evidence.last_mut().filter(|last| last.lane == key.lane) {
-            Some(lane) => lane.absorb(&pane.evidence),
-            None => evidence.push(pane.evidence),
-        }
-        groups.merge(pane.partial.frozen()?)?;
-    }
-    let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
-    let (rows, sensors) = result(aggregation, groups, start, end)?;
-    Ok(Closed { start, end, rows, sensors, expects: None, evidence, late: 0 })
-}
-
-/// The groups of a window as rows, sorted, and how many sensors are behind each.
-fn result(
-    aggregation: &Grouping,
-    groups: Groups,
-    start: i64,
-    end: i64,
-) -> Result<(RecordBatch, Vec<u32>)> {
-    let sensors = groups.sensors();
-    let (keys, values) = groups.evaluate()?;
-    let order = order_of(&keys, sensors.len())?;
-    let sorted = |columns: Vec<ArrayRef>| {
-        let columns = columns.iter().map(|column| take(column, &order, None));
-        columns.collect::<std::result::Result<Vec<_>, _>>()
-    };
-    let keyed = Keyed { keys: sorted(keys)?, values: sorted(values)?, rows: order.len() };
-    let rows = keyed.rows(aggregation, start, end)?;
-    Ok((rows, order.values().iter().map(|group| sensors[*group as usize]).collect()))
-}
-
-/// The groups of a closed window, sorted by key.
-struct Keyed {
-    keys: Vec<ArrayRef>,
-    values: Vec<ArrayRef>,
-    rows: usize,
-}
-
-impl Keyed {
-    /// As [`Grouping::schema`], with the row lane.
-    fn rows(self, grouping: &Grouping, start: i64, end: i64) -> Result<RecordBatch> {
-        let constant = |time: i64| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from(vec![time; self.rows]).with_timezone("UTC"))
-        };
-        let mut keys = self.keys.into_iter();
-        let mut columns = Vec::with_capacity(grouping.schema.fields().len());
-        for column in &grouping.group {
-            columns.push(match column {
-                GroupColumn::Key(_) => keys.next().expect("a column for each key"),
-                GroupColumn::WindowStart => constant(start),
-                GroupColumn::WindowEnd => constant(end),
-            });
-        }
-        columns.extend(self.values);
-        let lane = UInt32Array::from_iter_values(0..u32::try_from(self.rows).expect("groups fit"));
-        with_rows(&grouping.schema, columns, lane)
-    }
-}
-
-fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
-    if keys.is_empty() {
-        let groups = u32::try_from(groups).expect("groups fit u32");
-        return Ok(UInt32Array::from_iter_values(0..groups));
-    }
-    let sort: Vec<SortColumn> = keys
-        .iter()
-        .map(|column| SortColumn { values: Arc::clone(column), options: None })
-        .collect();
-    Ok(lexsort_to_indices(&sort, None)?)
-}
-
-/// What should be behind each row of `rows`, which came out of `closed` through its `after` pipeline.
-pub fn expectations_of(closed: &Closed, rows: &RecordBatch) -> Option<Vec<Expectation>> {
-    let expects = closed.expects.as_ref()?;
-    Some(row_column(rows).values().iter().map(|row| expects[*row as usize]).collect())
-}
-
-/// The sensors behind each row of `rows`, which came out of `closed` through its `after` pipeline.
-pub fn sensors_of(closed: &Closed, rows: &RecordBatch) -> Vec<u32> {
-    row_column(rows).values().iter().map(|row| closed.sensors[*row as usize]).collect()
 }

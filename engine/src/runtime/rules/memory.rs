@@ -48,7 +48,7 @@ impl Bound {
 fn dense(plan: &RulePlan) -> Option<Bound> {
     let Shape::Windowed(aggregation) = &plan.shape else { return None };
     let Path::Dense(dense) = &aggregation.path else { return None };
-    let lateness = dense.definition.options().lateness;
+    let lateness = dense.of.definition.options().lateness;
     Some(Bound::new(aggregation, dense, super::super::runner::micros(lateness)))
 }
 

@@ -59,10 +59,10 @@ impl Entries {
 }
 
 impl Runner {
-    /// The first series of the rule's stream, this many, had a reading before the rule began.
-    pub fn knows_series(&mut self, series: usize) {
-        if let Some(panes) = self.dense() {
-            panes.knows_series(series);
+    /// The first series of a stream, this many, had a reading before the rule began.
+    pub fn knows_series(&mut self, stream: usize, series: usize) {
+        if let Some(windows) = &mut self.windows {
+            windows.knows_series(stream, series);
         }
     }
 
@@ -146,6 +146,7 @@ impl Runner {
         let InTime { lane, panes, .. } = in_time;
         let grid = self.aggregation().grid;
         let times = rows.times();
+        self.saw(rows);
         for batch in self.run_branches(rows, out) {
             let of_row = row_column(&batch).values().clone();
             for pane in panes.0..=panes.1 {
@@ -159,6 +160,13 @@ impl Runner {
                 let key = PaneKey { lane, pane, first_window: grid.first_window(pane) };
                 self.add_slice(rows, &batch, &|_| watermark_before, key, positions, out);
             }
+        }
+    }
+
+    /// On the general path; on the dense one it is seen with the rows' values.
+    pub(super) fn saw(&mut self, rows: &Rows) {
+        if let Some(windows) = &mut self.windows {
+            windows.saw(rows.stream, rows.series_ids(), &rows.series);
         }
     }
 

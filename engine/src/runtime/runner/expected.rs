@@ -9,8 +9,9 @@ use super::{Judge, Runner, RunnerError, topic_of};
 use crate::alarms::KeyValue;
 use crate::stream::input::{Lane, Offsets, Rows};
 use crate::stream::pipeline::{number_rows, row_column, with_rows};
-use crate::stream::window::{GroupColumn, Grouping};
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use crate::stream::window::{GroupColumn, Grouping, ListedSensor};
+use crate::tables::reference::ReferenceTable;
+use arrow::array::{AsArray, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array};
 use arrow::compute::cast;
 use datafusion::error::Result;
 use std::collections::BTreeMap;
@@ -43,6 +44,19 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Tells the windows which sensors the tables name now.
+    pub(super) fn list_sensors(&mut self) {
+        if !std::mem::take(&mut self.lists_anew) {
+            return;
+        }
+        let Some(windows) = &mut self.windows else { return };
+        for (stream, definition) in self.plan.streams.iter().enumerate() {
+            if let Some(name) = &definition.options().expected {
+                windows.list(stream, listed(definition, self.fold.get(name)));
+            }
+        }
     }
 
     /// Topic paths and from when they are expected.
@@ -95,6 +109,27 @@ impl Runner {
         }
         Ok(found.into_iter().collect())
     }
+}
+
+/// The sensors of a stream that the table it names has, sorted by topic.
+fn listed(
+    definition: &StreamDefinition,
+    table: Option<&Arc<ReferenceTable>>,
+) -> Vec<ListedSensor> {
+    let Some(content) = table.and_then(|table| table.content().ok()) else { return Vec::new() };
+    let topics = content.rows().column_by_name(TOPIC_COLUMN);
+    let Some(topics) = topics.and_then(|topics| topics.as_string_opt::<i32>()) else {
+        return Vec::new();
+    };
+    let mut sensors: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
+    for (row, topic) in topics.iter().enumerate() {
+        if let Some(topic) = topic.filter(|t| definition.template().match_path(t).is_some()) {
+            let span = (content.from()[row], content.until()[row]);
+            sensors.entry(topic).or_default().push(span);
+        }
+    }
+    let sensor = |(topic, spans): (&str, _)| ListedSensor { topic: topic.into(), spans };
+    sensors.into_iter().map(sensor).collect()
 }
 
 /// A reading of each sensor that says nothing.

@@ -38,8 +38,12 @@ impl Runner {
 
     /// Closes the first open window or session if it ends by `until`.
     pub(super) fn close_next(&mut self, until: i64) -> Option<Result<Closed>> {
+        self.list_sensors();
+        let progress = &self.progress;
         match &mut self.windows {
-            Some(windows) => windows.close_next(until),
+            Some(windows) => {
+                windows.close_next(until, &|stream, edges| progress.whole(stream, edges))
+            }
             None => self.sessions.as_mut()?.close_next(until),
         }
     }

@@ -113,9 +113,7 @@ impl Runner {
             _ => return Err("only one of them has RAISE WHEN".to_owned()),
         }
         let mut again = Vec::new();
-        if let (Some(windows), Some(state), Some(series)) =
-            (&mut self.windows, state.windows, series.first())
-        {
+        if let (Some(windows), Some(state)) = (&mut self.windows, state.windows) {
             again = windows.restore(state, series)?;
         }
         if let (Some(sessions), Some(state)) = (&mut self.sessions, state.sessions) {

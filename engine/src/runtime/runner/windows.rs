@@ -92,6 +92,7 @@ impl Runner {
         if self.windows.as_mut().is_some_and(|windows| windows.dense().is_some()) {
             return self.take_dense_part(rows, out);
         }
+        self.saw(rows);
         let batches = self.run_branches(rows, out);
         let closed_before = self.progress.note(rows);
         let grid = self.aggregation().grid;

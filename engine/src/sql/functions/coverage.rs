@@ -2,15 +2,17 @@
 //! a window.
 //!
 //! Aggregates of a rule over TUMBLE or HOP whose GROUP BY names levels of the topic.
-//! `sensors_expected()` counts the series of the group that are expected: those whose first reading
-//! precedes the window's close in the input order. `sensors_reporting()` counts those of them with a
+//! `sensors_expected()` counts the series of the group that are expected: those that the table named by
+//! the stream's `expected` has at the window's end; without one, those whose first reading precedes the
+//! window's close in the input order. `sensors_reporting()` counts those of them with a
 //! reading in the window. `coverage()` is the mean over the expected series of
 //! `min(received, n) / n`, where n is the window's length over the stream's `interval`: 1.0 when every
 //! sensor sent as often as it should, 0.5 when half of the readings, or of the sensors, are missing. More
 //! readings than expected do not make up for another sensor's silence. A group without any reading in a
 //! window has no row.
-//! What they are worked out from is `stream::window::dense`'s.
+//! What they are worked out from is `stream::window::census`'s.
 
+use crate::stream::window::CountedKind;
 use arrow::datatypes::DataType;
 use arrow::datatypes::FieldRef;
 use datafusion::common::not_impl_err;
@@ -41,6 +43,15 @@ impl Counted {
             Self::Coverage => "coverage",
             Self::Reporting => "sensors_reporting",
             Self::Expected => "sensors_expected",
+        }
+    }
+
+    /// What it counts.
+    pub(in crate::sql) fn kind(self) -> CountedKind {
+        match self {
+            Self::Coverage => CountedKind::Coverage,
+            Self::Reporting => CountedKind::Reporting,
+            Self::Expected => CountedKind::Expected,
         }
     }
 

@@ -10,7 +10,7 @@ use super::Branch;
 use crate::sql::functions::coverage::Counted;
 use crate::stream::pipeline::{Pipeline, Stage};
 use crate::stream::window::dense::{DensePlan, Measure, Number, Output, RowColumns};
-use crate::stream::window::{Aggregate, GroupColumn, Grouping, Path};
+use crate::stream::window::{Aggregate, GroupColumn, Grouping, Path, SeriesPlan};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
@@ -72,8 +72,7 @@ fn dense(
     let definition = Arc::clone(&streams[branch.stream]);
     let table = reading::table_schema(&definition);
     let flat = Flat::of(&branch.pipeline, &table)?;
-    let of_series =
-        |expr: &PhysicalExprRef| is_of_series(expr, &definition) && cannot_fail(expr, &table);
+    let of_series = |expr: &PhysicalExprRef| is_of_series(expr, &definition, &table);
     let mut keys = Vec::new();
     for column in &grouping.group {
         if let GroupColumn::Key(key) = column {
@@ -89,34 +88,36 @@ fn dense(
     for aggregate in &grouping.aggregates {
         outputs.push(values.output(aggregate, &flat, &table)?);
     }
-    let interval = definition.options().interval;
-    let interval_us = interval.and_then(|interval| i64::try_from(interval.as_micros()).ok());
-    if (outputs.contains(&Output::Coverage) || coverage == Coverage::Required)
-        && interval_us.is_none()
-    {
-        return no(format!(
-            "the stream '{}' does not say how often a sensor reports; declare it WITH (interval = '10 seconds')",
-            definition.name()
-        ));
-    }
-    let counts =
-        |output: &Output| matches!(output, Output::Coverage | Output::Reporting | Output::Expected);
+    let counts = |output: &Output| matches!(output, Output::Counted(_));
     let expects = coverage == Coverage::Required || outputs.iter().any(counts);
     let (of_series, of_row): (Vec<_>, Vec<_>) = flat.filters.iter().cloned().partition(of_series);
-    let level_columns = columns_of(keys.iter().chain(&of_series));
-    let levels = Arc::new(table.project(&level_columns).map_err(|_| No::Failed)?);
-    let over_levels = |exprs: Vec<PhysicalExprRef>| -> Result<Vec<PhysicalExprRef>> {
-        exprs.into_iter().map(|expr| reassign_expr_columns(expr, &levels)).collect()
-    };
     Ok(DensePlan {
         columns: values.columns(of_row, &table)?,
         measures: values.measures,
+        of: Arc::new(series_plan(definition, &table, keys, of_series)?),
+        expects,
+        outputs,
+    })
+}
+
+/// These keys and conditions, which depend on the series alone.
+pub(super) fn series_plan(
+    definition: Arc<StreamDefinition>,
+    table: &SchemaRef,
+    keys: Vec<PhysicalExprRef>,
+    of_series: Vec<PhysicalExprRef>,
+) -> Result<SeriesPlan> {
+    let level_columns = columns_of(keys.iter().chain(&of_series));
+    let levels = Arc::new(table.project(&level_columns)?);
+    let over_levels = |exprs: Vec<PhysicalExprRef>| -> Result<Vec<PhysicalExprRef>> {
+        exprs.into_iter().map(|expr| reassign_expr_columns(expr, &levels)).collect()
+    };
+    let interval = definition.options().interval;
+    Ok(SeriesPlan {
         keys: over_levels(keys)?,
         of_series: over_levels(of_series)?,
         level_columns,
-        interval_us,
-        expects,
-        outputs,
+        interval_us: interval.and_then(|interval| i64::try_from(interval.as_micros()).ok()),
         definition,
     })
 }
@@ -184,11 +185,7 @@ impl Values {
             return no(format!("{name} has FILTER, DISTINCT or ORDER BY"));
         }
         if let Some(counted) = Counted::of(name) {
-            return Ok(match counted {
-                Counted::Coverage => Output::Coverage,
-                Counted::Reporting => Output::Reporting,
-                Counted::Expected => Output::Expected,
-            });
+            return Ok(Output::Counted(counted.kind()));
         }
         let arguments = function.expressions();
         let [argument] = arguments.as_slice() else {
@@ -271,8 +268,13 @@ fn columns_of<'e>(exprs: impl Iterator<Item = &'e PhysicalExprRef>) -> Vec<usize
     columns
 }
 
-fn is_of_series(expr: &PhysicalExprRef, stream: &StreamDefinition) -> bool {
+/// Whether `expr`, over the stream's table, depends on the series alone and cannot fail.
+pub(super) fn is_of_series(
+    expr: &PhysicalExprRef,
+    stream: &StreamDefinition,
+    table: &SchemaRef,
+) -> bool {
     let of_series =
         |name: &str| name == "topic" || stream.levels().iter().any(|level| level == name);
-    collect_columns(expr).iter().all(|column| of_series(column.name()))
+    collect_columns(expr).iter().all(|column| of_series(column.name())) && cannot_fail(expr, table)
 }

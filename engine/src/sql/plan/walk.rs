@@ -1,12 +1,11 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
-use super::along;
 use super::dense::Coverage;
 use super::session::SessionNode;
 use super::windows::{
     column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
 };
-use super::{Branch, Relations, Shape, SqlError};
+use super::{Branch, Relations, Shape, SqlError, along, coverage};
 use crate::stream::lookup::{Lookup, Side, Unmatched};
 use crate::stream::pipeline::{Pipeline, Stage};
 use crate::stream::window::session::{SessionAggregation, Sessions};
@@ -289,7 +288,7 @@ impl Walker<'_> {
     fn shape(
         &self,
         aggregate: &logical_expr::Aggregate,
-        grouping: Grouping,
+        mut grouping: Grouping,
         branches: &[Branch],
     ) -> Result<Shape> {
         let Some(session) = SessionNode::find(&aggregate.input, branches)? else {
@@ -298,7 +297,9 @@ impl Walker<'_> {
                 refuse_window_columns(aggregate, "HOP")?;
             }
             let path = super::dense::path(&self.streams, branches, &grouping, self.coverage);
-            return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path })));
+            let census = coverage::census(&self.streams, branches, &grouping, self.coverage)?;
+            grouping.counted = coverage::take_counted(&mut grouping);
+            return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path, census })));
         };
         refuse_window_columns(aggregate, "SESSION")?;
         let source = session.input.schema();
@@ -345,6 +346,7 @@ impl Walker<'_> {
             key_schema: Arc::new(schema.project(&keys).map_err(DataFusionError::from)?),
             group,
             aggregates: aggregate.aggr_expr.iter().map(lower).collect::<Result<Vec<_>>>()?,
+            counted: Vec::new(),
             schema: Arc::clone(schema),
             after: Pipeline::default(),
         })

@@ -43,6 +43,20 @@ impl Missing {
         self.0.iter().any(|span| span.from < end && span.to.is_none_or(|to| to >= start))
     }
 
+    /// The share of `[start, end)` in which nothing of `lane` can be missing.
+    pub(super) fn whole(&self, lane: usize, start: i64, end: i64) -> f64 {
+        let of_lane = self.0.iter().filter(|span| span.lane == lane);
+        let inside = of_lane.map(|span| (span.from.max(start), span.to.unwrap_or(end).min(end)));
+        let mut inside: Vec<(i64, i64)> = inside.filter(|(from, to)| from < to).collect();
+        inside.sort_unstable();
+        let (mut missing, mut reached) = (0, start);
+        for (from, to) in inside {
+            missing += (to - from.max(reached)).max(0);
+            reached = reached.max(to);
+        }
+        (end - start - missing) as f64 / (end - start) as f64
+    }
+
     fn push(&mut self, span: Span) {
         if self.0.len() >= SPANS_MAX {
             self.0.remove(0);
@@ -64,5 +78,18 @@ mod tests {
         missing.end(0, 300);
         assert!(missing.touches(300, 360) && !missing.touches(301, 360));
         assert!(!missing.is_open());
+    }
+
+    #[test]
+    fn the_share_in_which_nothing_is_missing_counts_an_instant_once() {
+        let mut missing = Missing::default();
+        missing.begin(0, 20);
+        missing.end(0, 50);
+        missing.begin(0, 40);
+        assert_eq!(missing.whole(0, 0, 100), 0.2);
+        assert_eq!(missing.whole(1, 0, 100), 1.0, "another partition");
+        missing.end(0, 60);
+        assert_eq!(missing.whole(0, 0, 100), 0.6);
+        assert_eq!(missing.whole(0, 100, 200), 1.0);
     }
 }

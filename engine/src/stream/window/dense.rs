@@ -8,20 +8,17 @@
 //! stands in the pane's evidence.
 
 mod cells;
-mod counted;
-mod groups;
 mod plan;
 
 pub use plan::{DensePlan, Measure, Number, Output, RowColumns};
 
 use super::super::grid::PaneIndex;
+use super::census::{Counted, ListedSensor, OfWindow, Roll};
 use super::{Aggregation, Closed, Keyed, LaneEvidence, PaneKey};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use cells::Cells;
-use counted::Counted;
 use datafusion::error::Result;
-use groups::SeriesGroups;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,22 +71,19 @@ pub struct DensePanes {
     plan: Arc<DensePlan>,
     /// By pane and first window that counts them.
     panes: BTreeMap<(PaneIndex, PaneIndex), Pane>,
-    groups: SeriesGroups,
-    snapshot: Option<Arc<SeriesSnapshot>>,
-    /// Series with a reading so far, where that matters.
-    seen: Vec<bool>,
+    roll: Roll,
 }
 
 impl DensePanes {
     pub(super) fn new(plan: Arc<DensePlan>) -> Self {
-        let groups = SeriesGroups::default();
-        Self { plan, panes: BTreeMap::new(), groups, snapshot: None, seen: Vec::new() }
+        let roll = Roll::new(&plan.of);
+        Self { plan, panes: BTreeMap::new(), roll }
     }
 
     /// For a checkpoint.
     pub fn state(&self) -> DenseState {
         let panes = self.panes.iter().map(|(key, pane)| (*key, pane.clone())).collect();
-        DenseState { panes, seen: self.seen.clone() }
+        DenseState { panes, seen: self.roll.seen().to_vec() }
     }
 
     /// Goes on from a checkpoint; `snapshot` covers every series in it.
@@ -107,8 +101,8 @@ impl DensePanes {
             return Err("its panes are of other aggregates or series".to_owned());
         }
         self.panes = state.panes.into_iter().collect();
-        self.seen = state.seen;
-        self.snapshot = Some(Arc::clone(snapshot));
+        self.roll.restore(state.seen);
+        self.roll.knows(snapshot);
         Ok(())
     }
 
@@ -119,45 +113,43 @@ impl DensePanes {
 
     /// Rows may be of any series of `snapshot` from now on.
     pub fn knows(&mut self, snapshot: &Arc<SeriesSnapshot>) {
-        if self.snapshot.as_ref().is_none_or(|known| known.len() < snapshot.len()) {
-            self.snapshot = Some(Arc::clone(snapshot));
-        }
+        self.roll.knows(snapshot);
     }
 
     /// For each series known whether its rows count; `None` where all do.
     pub fn counted(&mut self) -> Option<&[bool]> {
-        if self.plan.of_series.is_empty() {
+        if self.plan.of.of_series.is_empty() {
             return None;
         }
-        self.cover();
-        Some(self.groups.counted())
+        self.roll.cover();
+        Some(self.roll.groups().counted())
     }
 
     /// The first series of the stream, this many, have had a reading.
     pub fn knows_series(&mut self, series: usize) {
         if self.plan.expects {
-            self.seen = vec![true; series];
+            self.roll.knows_series(series);
         }
     }
 
     /// These series have had a reading.
     pub fn saw(&mut self, series: &[u32]) {
-        if !self.plan.expects {
-            return;
+        if self.plan.expects {
+            self.roll.saw(series);
         }
-        for series in series {
-            let series = *series as usize;
-            if self.seen.len() <= series {
-                self.seen.resize(series + 1, false);
-            }
-            self.seen[series] = true;
+    }
+
+    /// The stream's table names these sensors now.
+    pub fn list(&mut self, sensors: Vec<ListedSensor>) {
+        if self.plan.expects {
+            self.roll.list(sensors);
         }
     }
 
     /// Adds rows to a pane.
     pub fn add(&mut self, slice: &DenseSlice<'_>) {
         let PaneKey { lane, pane, first_window } = slice.key;
-        let series = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
+        let series = self.roll.snapshot().map_or(0, |snapshot| snapshot.len());
         let pane = self.panes.entry((pane, first_window)).or_insert_with(|| Pane {
             cells: Cells::new(&self.plan.measures),
             evidence: Vec::new(),
@@ -178,65 +170,76 @@ impl DensePanes {
         }
     }
 
-    fn cover(&mut self) {
-        if let Some(snapshot) = &self.snapshot {
-            let covered = self.groups.cover(&self.plan, snapshot);
-            covered.expect("the planner lets nothing through that fails on a level");
-        }
-    }
-
     /// What `window`, made of `panes`, comes to.
     pub(super) fn finish(
         &mut self,
         aggregation: &Aggregation,
         window: PaneIndex,
         panes: std::ops::Range<PaneIndex>,
+        asked: &OfWindow<'_>,
     ) -> Result<Closed> {
         let plan = Arc::clone(&self.plan);
-        self.cover();
+        self.roll.cover();
+        let groups = self.roll.groups();
         let keys = (panes.start, PaneIndex::MIN)..(panes.end, PaneIndex::MIN);
         let of_window = self.panes.range(keys).filter(|((_, first), _)| *first <= window);
         let mut totals = Cells::new(&plan.measures);
-        totals.cover(self.groups.len());
-        let mut received = vec![0_u64; self.groups.series()];
+        totals.cover(groups.len());
+        let mut received = vec![0_u64; groups.series()];
         let mut evidence = BTreeMap::new();
         for (_, pane) in of_window {
-            totals.merge(&pane.cells, self.groups.of_series(), &mut received);
+            totals.merge(&pane.cells, groups.of_series(), &mut received);
             for of_lane in &pane.evidence {
                 evidence.entry(of_lane.lane).or_insert(*of_lane).absorb(of_lane);
             }
         }
         let present = totals.present();
-        let (start, end) = (aggregation.grid.edge(window), aggregation.grid.end(window));
-        let expected = plan.interval_us.map(|interval| (end - start) as f64 / interval as f64);
-        let counted = Counted::new(&self.groups, &received, &self.seen, expected);
+        let (start, end) = asked.edges;
+        let counted = plan.expects.then(|| {
+            let counts = self.roll.count(&received, asked.edges, &(asked.whole)(0));
+            Counted(present.iter().map(|group| counts[*group as usize]).collect())
+        });
+        let none = Counted(Vec::new());
         let values = plan.outputs.iter().map(|output| match output {
-            Output::Coverage => counted.coverage(&present),
-            Output::Reporting => counted.reporting(&present),
-            Output::Expected => counted.expected(&present),
+            Output::Counted(kind) => counted.as_ref().unwrap_or(&none).column(*kind),
             _ => totals.output(output, &present),
         });
         let keyed =
             Keyed { values: values.collect(), keys: self.keys_of(&present)?, rows: present.len() };
         let rows = keyed.rows(aggregation, start, end)?;
         let evidence = evidence.into_values().collect();
-        let sensors = counted.sensors(&present);
-        let expects = plan.expects.then(|| counted.expectation(&present));
+        let sensors = self.sensors(&received, &present);
+        let expects = counted.as_ref().map(Counted::expectation);
         Ok(Closed { start, end, rows, sensors, expects, evidence, late: 0 })
+    }
+
+    /// Distinct series behind each of these groups.
+    fn sensors(&self, received: &[u64], present: &[u32]) -> Vec<u32> {
+        let groups = self.roll.groups();
+        let mut sensors = vec![0_u32; groups.len()];
+        for (group, received) in groups.of_series().iter().zip(received) {
+            if let Some(sensors) = sensors.get_mut(*group as usize) {
+                *sensors += u32::from(*received > 0);
+            }
+        }
+        present.iter().map(|group| sensors[*group as usize]).collect()
     }
 
     /// The key columns of these groups, which grow.
     fn keys_of(&self, present: &[u32]) -> Result<Vec<ArrayRef>> {
-        if present.len() == self.groups.len() {
-            return Ok(self.groups.keys().to_vec());
+        let keys = self.roll.groups().keys();
+        if present.len() == self.roll.groups().len() {
+            return Ok(keys.to_vec());
         }
         let present = UInt32Array::from(present.to_vec());
-        Ok(self
-            .groups
-            .keys()
-            .iter()
-            .map(|k| take(k, &present, None))
-            .collect::<std::result::Result<_, _>>()?)
+        let keys = keys.iter().map(|key| take(key, &present, None));
+        Ok(keys.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// About what they take: a cell for each series and pane, and the groups.
+    pub fn bytes(&self) -> usize {
+        let cells: usize = self.panes.values().map(|pane| pane.cells.len()).sum();
+        cells * self.plan.cell_bytes() + self.roll.groups().bytes()
     }
 
     /// The pane and first window of each pane kept.

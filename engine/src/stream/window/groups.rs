@@ -215,9 +215,14 @@ impl Members {
 impl super::Windows {
     /// About what the open windows take.
     pub fn bytes(&self) -> usize {
+        let of_pane =
+            |pane: &super::Pane| pane.partial.bytes() + SEEN_BYTES * pane.received.len();
         match &self.panes {
             super::Panes::Dense(panes) => panes.bytes(),
-            super::Panes::General(panes) => panes.values().map(|pane| pane.partial.bytes()).sum(),
+            super::Panes::General(panes) => {
+                let census = self.census.as_ref().map_or(0, super::Census::bytes);
+                census + panes.values().map(of_pane).sum::<usize>()
+            }
         }
     }
 }

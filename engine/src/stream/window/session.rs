@@ -232,7 +232,8 @@ impl Sessions {
         let series: Vec<u64> = session.rows.iter().map(|row| row.series).collect();
         let mut groups = Groups::new(grouping)?;
         groups.update(&prepared, &series)?;
-        let (rows, sensors) = result(grouping, groups, start, end)?;
+        let (keyed, sensors) = result(groups)?;
+        let rows = keyed.rows(grouping, start, end)?;
         let evidence = session.evidence.into_values().collect();
         Ok(Closed { start, end, rows, sensors, expects: None, evidence, late: session.late })
     }

@@ -2,29 +2,21 @@
 //!
 //! Promise: made by the planner, which says in a sentence why a SELECT cannot be taken this way.
 
+use super::super::CountedKind;
+use super::super::series::SeriesPlan;
 use crate::stream::pipeline::Pipeline;
 use arrow::datatypes::DataType;
-use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
-use weir_ingest::model::StreamDefinition;
 
 /// A windowed SELECT whose keys depend on the series alone.
 #[derive(Debug)]
 pub struct DensePlan {
-    /// The stream.
-    pub definition: Arc<StreamDefinition>,
-    /// Columns of the stream's SQL form that [`Self::keys`] and [`Self::of_series`] read.
-    pub level_columns: Vec<usize>,
-    /// The keys of GROUP BY, over those columns.
-    pub keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Conditions of WHERE over those columns.
-    pub of_series: Vec<Arc<dyn PhysicalExpr>>,
+    /// The stream, its keys and what WHERE says of levels.
+    pub of: Arc<SeriesPlan>,
     /// Where the measures come from.
     pub columns: RowColumns,
     /// What is added up.
     pub measures: Vec<Measure>,
-    /// How often a series should report, microseconds; [`Output::Coverage`] needs it.
-    pub interval_us: Option<i64>,
     /// Whether it matters which series are expected.
     pub expects: bool,
     /// The aggregates.
@@ -78,20 +70,24 @@ pub enum Output {
     Min(usize),
     /// `max(x)`.
     Max(usize),
-    /// `coverage()`.
-    Coverage,
-    /// `sensors_reporting()`.
-    Reporting,
-    /// `sensors_expected()`.
-    Expected,
+    /// `coverage()` or one of its kind.
+    Counted(CountedKind),
 }
 
 impl Output {
     /// The measure it reads; for the count of rows the first.
     pub fn measure(&self) -> usize {
         match self {
-            Self::Rows | Self::Coverage | Self::Reporting | Self::Expected => 0,
+            Self::Rows | Self::Counted(_) => 0,
             Self::Count(of) | Self::Sum(of) | Self::Avg(of) | Self::Min(of) | Self::Max(of) => *of,
         }
+    }
+}
+
+impl DensePlan {
+    /// What a series takes in a pane: sum and count, least and greatest; at least its rows.
+    pub fn cell_bytes(&self) -> usize {
+        let of = |measure: &Measure| if measure.spread { 32 } else { 16 };
+        self.measures.iter().map(of).sum::<usize>().max(8)
     }
 }

@@ -3,17 +3,34 @@
 //! Promise: worked out once per series; groups are numbered in the order of their keys, NULLs first, so
 //! that what is folded by number comes out sorted.
 
-use super::super::kept::Kept;
-use super::plan::DensePlan;
+use super::kept::Kept;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
 use std::collections::HashMap;
 use std::sync::Arc;
-use weir_ingest::model::{AppendTime, Offset, PartitionId, SeriesSnapshot, reading};
+use weir_ingest::model::{
+    AppendTime, Offset, PartitionId, SeriesSnapshot, StreamDefinition, reading,
+};
+
+/// What of a windowed SELECT depends on the series alone.
+#[derive(Debug, Clone)]
+pub struct SeriesPlan {
+    /// The stream.
+    pub definition: Arc<StreamDefinition>,
+    /// Columns of the stream's SQL form that [`Self::keys`] and [`Self::of_series`] read.
+    pub level_columns: Vec<usize>,
+    /// The keys of GROUP BY, over those columns.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Conditions of WHERE over those columns.
+    pub of_series: Vec<Arc<dyn PhysicalExpr>>,
+    /// How often a series should report, microseconds.
+    pub interval_us: Option<i64>,
+}
 
 /// No group: the rows of such a series do not count.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Groups of a stream's series.
 #[derive(Debug, Default)]
@@ -26,6 +43,8 @@ pub(super) struct SeriesGroups {
     names_bytes: usize,
     /// The group of each series, so numbered.
     appeared: Vec<u32>,
+    /// By number of appearance, the number in the order of keys.
+    ranks: Vec<u32>,
     /// The same, numbered in the order of keys.
     sorted: Vec<u32>,
     counted: Vec<bool>,
@@ -65,40 +84,79 @@ impl SeriesGroups {
     }
 
     /// Takes in the series that are new.
-    pub(super) fn cover(&mut self, plan: &DensePlan, snapshot: &SeriesSnapshot) -> Result<()> {
+    pub(super) fn cover(&mut self, plan: &SeriesPlan, snapshot: &SeriesSnapshot) -> Result<()> {
         let (from, to) = (self.sorted.len(), snapshot.len());
         if from >= to {
             return Ok(());
         }
-        let levels = level_columns(plan, snapshot, from..to)?;
-        let mut counted = vec![true; to - from];
+        let before = self.names.len();
+        let (groups, counted) = self.intern_all(plan, snapshot, from..to)?;
+        self.appeared.extend(groups);
+        self.counted.extend(counted);
+        if self.names.len() > before || self.keys.is_empty() {
+            self.sort()?;
+        } else {
+            let new = self.appeared[from..].iter().map(|group| self.rank(*group));
+            self.sorted.extend(new.collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// The group of each of these series, numbered in order of appearance, which are none of those that
+    /// were taken in; see [`Self::rank`].
+    pub(super) fn groups_of(
+        &mut self,
+        plan: &SeriesPlan,
+        others: &SeriesSnapshot,
+    ) -> Result<Vec<u32>> {
+        let before = self.names.len();
+        let (groups, _) = self.intern_all(plan, others, 0..others.len())?;
+        if self.names.len() > before {
+            self.sort()?;
+        }
+        Ok(groups)
+    }
+
+    /// The number, in the order of keys, of the group that appeared at this place.
+    pub(super) fn rank(&self, appeared: u32) -> u32 {
+        self.ranks.get(appeared as usize).map_or(NONE, |rank| *rank)
+    }
+
+    /// The number of the group of each row of these key columns; a group that is not known has none.
+    pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        let Some(kept) = &self.kept else { return Ok(vec![NONE; rows]) };
+        let found = kept.encode(keys, rows)?;
+        let of = |key: &[u8]| self.known.get(key).map_or(NONE, |group| self.rank(*group));
+        Ok(found.iter().map(|key| of(key)).collect())
+    }
+
+    /// The group of each series of a range, and whether its rows count.
+    fn intern_all(
+        &mut self,
+        plan: &SeriesPlan,
+        snapshot: &SeriesSnapshot,
+        series: std::ops::Range<usize>,
+    ) -> Result<(Vec<u32>, Vec<bool>)> {
+        let rows = series.len();
+        let levels = level_columns(plan, snapshot, series)?;
+        let mut counted = vec![true; rows];
         for filter in &plan.of_series {
-            let keep = filter.evaluate(&levels)?.into_array(to - from)?;
+            let keep = filter.evaluate(&levels)?.into_array(rows)?;
             let keep = as_boolean_array(&keep)?;
             counted.iter_mut().zip(keep).for_each(|(c, keep)| *c &= keep == Some(true));
         }
-        let keys = plan.keys.iter().map(|key| key.evaluate(&levels)?.into_array(to - from));
+        let keys = plan.keys.iter().map(|key| key.evaluate(&levels)?.into_array(rows));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let kept = match self.kept.take() {
             Some(kept) => kept,
             None => Kept::new(keys.iter().map(|key| key.data_type().clone()).collect())?,
         };
-        let before = self.names.len();
-        for (bytes, counted) in kept.encode(&keys, to - from)?.into_iter().zip(&counted) {
-            let group = if *counted { self.intern(bytes.into()) } else { NONE };
-            self.appeared.push(group);
-        }
-        self.counted.extend(counted);
-        if self.names.len() > before || self.keys.is_empty() {
-            self.sort(&kept)?;
-        } else {
-            let rank = self.ranks();
-            let new =
-                self.appeared[from..].iter().map(|g| rank.get(*g as usize).map_or(NONE, |r| *r));
-            self.sorted.extend(new);
+        let mut groups = Vec::with_capacity(rows);
+        for (bytes, counted) in kept.encode(&keys, rows)?.into_iter().zip(&counted) {
+            groups.push(if *counted { self.intern(bytes.into()) } else { NONE });
         }
         self.kept = Some(kept);
-        Ok(())
+        Ok((groups, counted))
     }
 
     fn intern(&mut self, key: Arc<[u8]>) -> u32 {
@@ -117,43 +175,24 @@ impl SeriesGroups {
         order
     }
 
-    fn ranks(&self) -> Vec<u32> {
-        let mut ranks = vec![0; self.names.len()];
-        for (rank, group) in (0_u32..).zip(self.order()) {
-            ranks[group as usize] = rank;
-        }
-        ranks
-    }
-
-    fn sort(&mut self, kept: &Kept) -> Result<()> {
+    fn sort(&mut self) -> Result<()> {
         let order = self.order();
-        self.keys = kept.decode(order.iter().map(|group| self.names[*group as usize].as_ref()))?;
-        let ranks = self.ranks();
-        let of = |group: &u32| ranks.get(*group as usize).copied().unwrap_or(NONE);
-        self.sorted = self.appeared.iter().map(of).collect();
+        self.ranks = vec![0; order.len()];
+        for (rank, group) in (0_u32..).zip(&order) {
+            self.ranks[*group as usize] = rank;
+        }
+        if let Some(kept) = &self.kept {
+            let names = order.iter().map(|group| self.names[*group as usize].as_ref());
+            self.keys = kept.decode(names)?;
+        }
+        self.sorted = self.appeared.iter().map(|group| self.rank(*group)).collect();
         Ok(())
-    }
-}
-
-impl super::DensePanes {
-    /// About what they take: a cell for each series and pane, and the groups.
-    pub fn bytes(&self) -> usize {
-        let cells: usize = self.panes.values().map(|pane| pane.cells.len()).sum();
-        cells * self.plan.cell_bytes() + self.groups.bytes()
-    }
-}
-
-impl super::DensePlan {
-    /// What a series takes in a pane: sum and count, least and greatest; at least its rows.
-    pub fn cell_bytes(&self) -> usize {
-        let of = |measure: &super::Measure| if measure.spread { 32 } else { 16 };
-        self.measures.iter().map(of).sum::<usize>().max(8)
     }
 }
 
 /// The columns of the SQL form that depend on the series alone, a row for each series.
 fn level_columns(
-    plan: &DensePlan,
+    plan: &SeriesPlan,
     snapshot: &SeriesSnapshot,
     series: std::ops::Range<usize>,
 ) -> Result<RecordBatch> {
