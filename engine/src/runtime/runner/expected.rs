@@ -11,7 +11,9 @@ use crate::stream::input::{Lane, Offsets, Rows};
 use crate::stream::pipeline::{number_rows, row_column, with_rows};
 use crate::stream::window::{GroupColumn, Grouping, ListedSensor};
 use crate::tables::reference::ReferenceTable;
-use arrow::array::{AsArray, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use arrow::array::{
+    ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::cast;
 use datafusion::error::Result;
 use std::collections::BTreeMap;
@@ -112,10 +114,7 @@ impl Runner {
 }
 
 /// The sensors of a stream that the table it names has, sorted by topic.
-fn listed(
-    definition: &StreamDefinition,
-    table: Option<&Arc<ReferenceTable>>,
-) -> Vec<ListedSensor> {
+fn listed(definition: &StreamDefinition, table: Option<&Arc<ReferenceTable>>) -> Vec<ListedSensor> {
     let Some(content) = table.and_then(|table| table.content().ok()) else { return Vec::new() };
     let topics = content.rows().column_by_name(TOPIC_COLUMN);
     let Some(topics) = topics.and_then(|topics| topics.as_string_opt::<i32>()) else {

@@ -215,8 +215,7 @@ impl Members {
 impl super::Windows {
     /// About what the open windows take.
     pub fn bytes(&self) -> usize {
-        let of_pane =
-            |pane: &super::Pane| pane.partial.bytes() + SEEN_BYTES * pane.received.len();
+        let of_pane = |pane: &super::Pane| pane.partial.bytes() + SEEN_BYTES * pane.received.len();
         match &self.panes {
             super::Panes::Dense(panes) => panes.bytes(),
             super::Panes::General(panes) => {

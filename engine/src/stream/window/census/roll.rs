@@ -85,7 +85,11 @@ impl Roll {
         let groups = self.groups.groups_of(&self.plan, &directory.snapshot());
         self.listed = Some(Listed {
             groups: groups.expect("the planner lets nothing through that fails on a level"),
-            by_topic: sensors.iter().enumerate().map(|(at, s)| (Arc::clone(&s.topic), at)).collect(),
+            by_topic: sensors
+                .iter()
+                .enumerate()
+                .map(|(at, s)| (Arc::clone(&s.topic), at))
+                .collect(),
             series: vec![None; sensors.len()],
             known: 0,
             sensors,
