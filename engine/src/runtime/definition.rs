@@ -352,17 +352,32 @@ fn first_offset(
     let ends = partition.ends();
     match (start, &plan.shape) {
         (StartFrom::Now, Shape::PerReading) => ends.durable_end,
-        (StartFrom::Now, Shape::Windowed(aggregation)) => {
+        (StartFrom::Now, Shape::Windowed(_) | Shape::Sessions(_)) => {
             let Some(newest) = partition.newest_event_time() else { return ends.log_start };
-            let grid = aggregation.grid;
-            let oldest = grid.pane(newest.0.saturating_sub(lateness_us));
-            let open_from = grid.edge(grid.first_window(oldest));
+            let closed = newest.0.saturating_sub(lateness_us);
+            let Some(open_from) = open_from(plan, closed) else { return ends.log_start };
             let segments = partition.segments();
             let first = segments.iter().find(|segment| segment.max_time.0 >= open_from);
             first.map_or(ends.durable_end, |segment| segment.base_offset)
         }
-        // How long ago an open session began is not known before its readings are read.
-        (StartFrom::Now, Shape::Sessions(_)) => ends.log_start,
         (StartFrom::Earliest | StartFrom::Timestamp(_), _) => ends.log_start,
+    }
+}
+
+/// Where the oldest window begins that is open when the watermark stands at `closed`; `None` where nobody
+/// knows before the readings are read.
+fn open_from(plan: &RulePlan, closed: i64) -> Option<i64> {
+    let first_of = |plan: &RulePlan, time: i64| match &plan.shape {
+        Shape::Windowed(aggregation) => {
+            let grid = aggregation.grid;
+            Some(grid.edge(grid.first_window(grid.pane(time))))
+        }
+        Shape::Sessions(_) | Shape::PerReading => None,
+    };
+    let from = first_of(plan, closed)?;
+    match &plan.nested {
+        None => Some(from),
+        Some(nested) if nested.inner.into.as_ref().is_some_and(|into| into.time.is_some()) => None,
+        Some(nested) => open_from(&nested.inner, from),
     }
 }

@@ -7,6 +7,7 @@
 use super::outputs::texts;
 use crate::sql::plan::Derivation;
 use crate::stream::watermark::NEVER;
+use crate::stream::window::LaneEvidence;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
@@ -48,6 +49,10 @@ pub struct DerivedRows {
     pub fields: RecordBatch,
     /// Append time of the input that caused them.
     pub appended: AppendTime,
+    /// Of rows of a window, what it was made of.
+    pub evidence: Vec<LaneEvidence>,
+    /// Of rows of a window, readings that came too late for it.
+    pub late: u64,
 }
 
 /// The rule's watermark as the stream's event time.
@@ -171,7 +176,9 @@ impl Deriving {
         let first_ordinal = self.state.next_ordinal;
         self.state.next_ordinal += times.len() as u64;
         self.state.newest = times.iter().copied().fold(self.state.newest, i64::max);
-        (Some(DerivedRows { first_ordinal, times, topics, fields, appended }), wrong)
+        let (evidence, late) = (Vec::new(), 0);
+        let rows = DerivedRows { first_ordinal, times, topics, fields, appended, evidence, late };
+        (Some(rows), wrong)
     }
 
     fn fields(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -200,6 +207,10 @@ impl Deriving {
         let template = self.derivation.stream.template();
         (0..batch.num_rows())
             .map(|row| {
+                if levels.is_empty() {
+                    // A stream in memory has no topics.
+                    return Ok((time_of(row)?, String::new()));
+                }
                 let values: Vec<Option<&str>> = levels.iter().map(|l| l[row].as_deref()).collect();
                 Ok((time_of(row)?, topic(template, &values)?))
             })

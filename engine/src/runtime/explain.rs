@@ -30,6 +30,8 @@ enum Found {
     RuleGone,
     /// Its SELECT looks back along its series, at readings the receipt does not name.
     LooksBack,
+    /// Its windows are over rows of other windows, which are written nowhere.
+    Nested,
     /// No row stands behind it: a silence, or a person.
     NoRows,
 }
@@ -103,6 +105,9 @@ fn look(
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
     if planned.plan.branches.iter().any(|branch| branch.along.is_some()) {
         return Ok(Found::LooksBack);
+    }
+    if planned.plan.nested.is_some() {
+        return Ok(Found::Nested);
     }
     let evidence = Evidence { log, planned: &planned, receipt, until: transition.append_time };
     let Some(recomputed) = recompute(&evidence, transition)? else { return Ok(Found::Expired) };

@@ -11,6 +11,7 @@ mod deriving;
 mod evaluate;
 mod expected;
 mod judging;
+mod nested;
 mod outage;
 mod readings;
 mod recompute;
@@ -38,6 +39,7 @@ use crate::tables::reference::{TableError, TableFold};
 use along::Along;
 use arrow::array::RecordBatch;
 use judging::judge;
+use nested::Nest;
 use readings::Buffered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +51,12 @@ use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
 #[derive(Debug)]
 pub struct Runner {
     identity: RuleIdentity,
+    /// Of what it does itself.
     plan: Arc<RulePlan>,
+    /// Of the rule: the same, but for windows over windows.
+    whole: Arc<RulePlan>,
+    /// Of a rule over windows of windows, what is below.
+    nest: Option<Box<Nest>>,
     /// Outputs begin with inputs appended after this place.
     starts_after: AppendTime,
     /// What of it is another version's.
@@ -119,10 +126,16 @@ impl Runner {
     /// A rule at its start: no state, no outputs yet.
     pub fn new(
         statement: &RuleStatement,
-        plan: Arc<RulePlan>,
+        whole: Arc<RulePlan>,
         identity: RuleIdentity,
         starts_after: AppendTime,
     ) -> Self {
+        let (plan, nest) = match &whole.nested {
+            Some(nested) => {
+                (Arc::new(nested.outer.clone()), Nest::new(statement, nested, &identity))
+            }
+            None => (Arc::clone(&whole), None),
+        };
         let progress =
             Progress::new(plan.streams.iter().map(|s| (lateness_us(s), s.options().partitions)));
         let (windows, sessions) = match &plan.shape {
@@ -134,7 +147,7 @@ impl Runner {
             Shape::PerReading => (None, None),
         };
         Self {
-            judge: judge(statement, &plan, &identity),
+            judge: judge(statement, &plan, &whole, &identity),
             applied: vec![Vec::new(); plan.streams.len()],
             identity,
             starts_after,
@@ -149,6 +162,8 @@ impl Runner {
             sessions,
             along: Along::of(&plan),
             plan,
+            whole,
+            nest: nest.map(Box::new),
             waiting: BTreeMap::new(),
             taken: 0,
             late_ordinal: 0,
@@ -166,12 +181,12 @@ impl Runner {
 
     /// Its plan.
     pub fn plan(&self) -> &RulePlan {
-        &self.plan
+        &self.whole
     }
 
     /// The least event-time progress of its partitions.
     pub fn progress(&self) -> &Progress {
-        &self.progress
+        &self.reader().progress
     }
 
     /// Its alarms, if it raises any.
@@ -187,14 +202,23 @@ impl Runner {
         let windows = self.windows.as_ref().map_or(0, Windows::bytes);
         let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
         let keys = self.alarms().map_or(0, RuleAlarms::keys);
-        windows + sessions + KEY_BYTES * (keys + self.waiting.len())
+        let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes());
+        below + windows + sessions + KEY_BYTES * (keys + self.waiting.len())
     }
 
     /// Takes one input.
     /// # Errors
     /// The rule must stop, visibly.
     pub fn step(&mut self, input: &Input) -> Result<Outputs, RunnerError> {
+        if self.nest.is_some() {
+            return self.step_nested(input);
+        }
         let mut out = Outputs::default();
+        self.take(input, &mut out)?;
+        Ok(out)
+    }
+
+    fn take(&mut self, input: &Input, out: &mut Outputs) -> Result<(), RunnerError> {
         match input {
             Input::Rows(rows) if rows.is_empty() => {}
             Input::Rows(rows) => {
@@ -204,9 +228,9 @@ impl Runner {
                 self.note_reopened(rows.times()[0]);
                 match self.plan.shape {
                     Shape::Windowed(_) | Shape::Sessions(_) => {
-                        self.windowed_rows(rows, &mut out)?
+                        self.windowed_rows(rows, out)?
                     }
-                    Shape::PerReading => self.readings(rows, &mut out)?,
+                    Shape::PerReading => self.readings(rows, out)?,
                 }
             }
             Input::Tick { stream, partition, event_time, flush, appended } => {
@@ -216,9 +240,9 @@ impl Runner {
                 let lane = self.progress.lane(*stream, *partition);
                 self.progress.tick(lane, *event_time, *flush, until);
                 if *flush == Flush::Yes || self.is_something_due() {
-                    self.time_passes(*appended, &mut out)?;
+                    self.time_passes(*appended, out)?;
                 }
-                self.pass_flush_on(*flush, *appended, &mut out);
+                self.pass_flush_on(*flush, *appended, out);
             }
             Input::Restart { down_from, appended, .. } => {
                 let from = self.shut.map_or(down_from.0, |(from, _)| from);
@@ -229,14 +253,14 @@ impl Runner {
                 self.progress.gap(lane);
             }
             Input::Commands { batch, appended } => {
-                self.outages(batch, *appended, &mut out)?;
-                self.commands(batch, *appended, &mut out)?;
+                self.outages(batch, *appended, out)?;
+                self.commands(batch, *appended, out)?;
             }
             Input::Tables { batch, .. } => {
                 self.take_tables(batch)?;
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     fn take_tables(&mut self, batch: &RecordBatch) -> Result<(), RunnerError> {
@@ -280,6 +304,9 @@ impl Runner {
 
     /// The next event time at which something can happen once all partitions have come to it.
     pub fn next_boundary(&self) -> Option<i64> {
+        if let Some(nest) = &self.nest {
+            return nest.runner.next_boundary();
+        }
         let window = self.next_end();
         let waiting = self.next_waiting();
         [window, waiting, self.next_due()].into_iter().flatten().min()

@@ -7,11 +7,13 @@ mod coverage;
 mod dense;
 mod along;
 mod derivation;
+mod nested;
 mod session;
 mod walk;
 mod windows;
 
 pub use derivation::Derivation;
+pub use nested::Nested;
 
 use super::planner;
 use super::{RuleStatement, SqlError};
@@ -75,6 +77,9 @@ pub struct RulePlan {
     pub into: Option<Arc<Derivation>>,
     /// The plan as text, for EXPLAIN RULE.
     pub explained: String,
+    /// Of a rule over windows of windows, its two steps; its streams and branches are those of the inner
+    /// one, all else is the outer one's.
+    pub nested: Option<Arc<Nested>>,
     /// Tells plans apart: of the rule's text, of how it is planned, and of its streams.
     pub fingerprint: String,
 }
@@ -150,30 +155,37 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         Some(_) => dense::Coverage::Required,
         None => dense::Coverage::NotRequired,
     };
-    let walked =
+    let mut walked =
         walk::walk(&state, relations, &logical, coverage).map_err(|error| match error {
             walk::WalkError::Refused(error) => error,
             walk::WalkError::Planner(error) => located(error),
         })?;
     coverage::check(rule, &walked.shape)?;
+    let inner = walked.inner.take();
     let output: SchemaRef = Arc::clone(logical.schema().inner());
     let condition =
         |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
-    Ok(RulePlan {
+    let plan = RulePlan {
         key: key(rule, &walked, &output)?,
         into: derivation::of(rule, &output)?.map(Arc::new),
         raise: rule.raise.as_ref().map(|c| condition(&c.expr)).transpose()?,
         clear: rule.clear.as_ref().map(|c| condition(&c.expr)).transpose()?,
         suppress: rule.suppress.as_ref().map(condition).transpose()?,
         coverage: rule.coverage.map(|percent| f64::from(percent) / 100.0),
-        fingerprint: fingerprint(rule, &logical, &walked.streams),
+        fingerprint: String::new(),
+        nested: None,
         streams: walked.streams,
         branches: walked.branches,
         shape: walked.shape,
         tables: walked.tables,
         explained: logical.display_indent().to_string(),
         output,
-    })
+    };
+    let plan = match inner {
+        Some(inner) => inner.over(plan),
+        None => plan,
+    };
+    Ok(RulePlan { fingerprint: fingerprint(rule, &logical, &plan.streams), ..plan })
 }
 
 fn fingerprint(

@@ -14,6 +14,8 @@ use super::duration::LENGTH_US_MAX;
 use super::functions::grid::{self, GridFunction};
 use crate::stream::grid::Grid;
 use chrono_tz::Tz;
+use arrow::datatypes::IntervalMonthDayNano;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
@@ -216,8 +218,11 @@ impl Source {
         Ok(Self { input, time })
     }
 
+    /// Those of what is read; the edges of windows below give way to its own.
     fn columns(&self) -> Vec<Expr> {
-        self.input.schema().columns().into_iter().map(Expr::Column).collect()
+        let columns = self.input.schema().columns().into_iter();
+        let edge = |name: &str| name == "window_start" || name == "window_end";
+        columns.filter(|column| !edge(&column.name)).map(Expr::Column).collect()
     }
 
     fn length(
@@ -311,7 +316,23 @@ fn time_column(
         }
         other => other.clone(),
     };
+    let has = |name: &str| input.schema().columns().iter().any(|column| column.name == name);
     match &column {
+        SqlExpr::Identifier(Ident { value, .. })
+            if ["time", "window_time"].iter().any(|time| value.eq_ignore_ascii_case(time))
+                && !has("time")
+                && has("window_end") =>
+        {
+            return end_of_window(input);
+        }
+        SqlExpr::Identifier(Ident { value, .. })
+            if value.eq_ignore_ascii_case("time") && !has("time") && is_select_of_windows(input) =>
+        {
+            return plan_err!(
+                "the SELECT inside the window returns neither time nor window_end; add window_end to its \
+                 SELECT list: its rows have the time window_end - 1 us"
+            );
+        }
         SqlExpr::Identifier(Ident { value, .. }) if value.eq_ignore_ascii_case("time") => {}
         other => {
             return plan_err!(
@@ -320,6 +341,20 @@ fn time_column(
         }
     }
     context.sql_to_expr(column, input.schema())
+}
+
+/// Rows of windows have the time of the last instant of their window.
+fn end_of_window(input: &LogicalPlan) -> Result<Expr> {
+    let columns = input.schema().columns();
+    let end = columns.into_iter().find(|column| column.name == "window_end");
+    let end = end.ok_or_else(|| plan_datafusion_err!("the SELECT returns no window_end"))?;
+    let instant = IntervalMonthDayNano::new(0, 0, 1_000);
+    let instant = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(instant)), None);
+    Ok(Expr::Column(end) - instant)
+}
+
+fn is_select_of_windows(input: &LogicalPlan) -> bool {
+    input.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_)))).unwrap_or(false)
 }
 
 fn interval(

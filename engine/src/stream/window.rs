@@ -365,6 +365,20 @@ impl Windows {
         self.next().map(|window| self.aggregation.grid.end(window))
     }
 
+    /// Where the first pane begins that is kept.
+    pub fn first_kept(&self) -> Option<i64> {
+        let first = self.panes.kept().map(|(pane, _)| pane).min();
+        first.map(|pane| self.aggregation.grid.edge(pane))
+    }
+
+    /// The first row that an open window has, on the general path.
+    pub fn first_row(&self) -> Option<Offset> {
+        match &self.panes {
+            Panes::General(panes) => panes.values().map(|pane| pane.evidence.first).min(),
+            Panes::Dense(_) => None,
+        }
+    }
+
     /// The latest end of the open windows.
     pub fn last_end(&self) -> Option<i64> {
         let grid = self.aggregation.grid;

@@ -119,6 +119,10 @@ fn evidence(found: &Found) -> &'static str {
         Found::LooksBack => {
             "receipt: lag and rate look at readings before these, so nothing is computed again"
         }
+        Found::Nested => {
+            "receipt: its windows are over rows of other windows, which are not kept, so nothing is \
+             computed again"
+        }
         Found::NoRows => "none: no reading stands behind it, but a silence or what somebody said",
     }
 }

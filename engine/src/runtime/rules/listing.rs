@@ -5,7 +5,7 @@ use super::super::task::{Progressed, RuleState};
 use super::{RuleStatus, Rules, refused};
 use crate::deliver::event::rfc3339;
 use crate::sql::SqlError;
-use crate::sql::plan::{Key, Shape};
+use crate::sql::plan::{Key, RulePlan, Shape};
 use crate::stream::window::Path;
 use arrow::array::{
     ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -30,6 +30,11 @@ impl Rules {
             if let Some(into) = &planned.plan.into {
                 let template = into.stream.template().as_str();
                 lines.push(("writes", format!("the stream '{}', {template}", into.stream.name())));
+            }
+            let mut below = planned.plan.nested.as_ref();
+            while let Some(nested) = below {
+                lines.push(("over rows", describe_shape(&nested.inner)));
+                below = nested.inner.nested.as_ref();
             }
             if let Shape::Windowed(aggregation) = &planned.plan.shape {
                 lines.push(("path", describe_path(&aggregation.path)));
@@ -128,6 +133,19 @@ pub(super) fn describe(planned: &Planned) -> String {
         raise.hold > Duration::ZERO || clear > Duration::ZERO
     });
     match &planned.plan.shape {
+        Shape::Windowed(_) | Shape::Sessions(_) => describe_shape(&planned.plan),
+        Shape::PerReading if planned.plan.branches.iter().any(|b| b.along.is_some()) => {
+            "per reading, in event-time order behind the watermark (it has lag or rate)".to_owned()
+        }
+        Shape::PerReading if waits => {
+            "per reading, in event-time order behind the watermark (it has FOR)".to_owned()
+        }
+        Shape::PerReading => "per reading, on arrival".to_owned(),
+    }
+}
+
+fn describe_shape(plan: &RulePlan) -> String {
+    match &plan.shape {
         Shape::Windowed(aggregation) => format!(
             "once a window of {} is closed in every partition",
             seconds(aggregation.grid.size_us)
@@ -137,13 +155,7 @@ pub(super) fn describe(planned: &Planned) -> String {
              reading",
             seconds(aggregation.gap_us)
         ),
-        Shape::PerReading if planned.plan.branches.iter().any(|b| b.along.is_some()) => {
-            "per reading, in event-time order behind the watermark (it has lag or rate)".to_owned()
-        }
-        Shape::PerReading if waits => {
-            "per reading, in event-time order behind the watermark (it has FOR)".to_owned()
-        }
-        Shape::PerReading => "per reading, on arrival".to_owned(),
+        Shape::PerReading => "per reading".to_owned(),
     }
 }
 

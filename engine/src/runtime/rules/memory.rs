@@ -47,6 +47,9 @@ impl Bound {
 
 fn dense(plan: &RulePlan) -> Option<Bound> {
     let Shape::Windowed(aggregation) = &plan.shape else { return None };
+    if plan.nested.is_some() {
+        return None;
+    }
     let Path::Dense(dense) = &aggregation.path else { return None };
     let lateness = dense.of.definition.options().lateness;
     Some(Bound::new(aggregation, dense, super::super::runner::micros(lateness)))

@@ -61,7 +61,7 @@ impl Entries {
 impl Runner {
     /// The first series of a stream, this many, had a reading before the rule began.
     pub fn knows_series(&mut self, stream: usize, series: usize) {
-        if let Some(windows) = &mut self.windows {
+        if let Some(windows) = &mut self.reader_mut().windows {
             windows.knows_series(stream, series);
         }
     }

@@ -3,10 +3,11 @@
 //! Promise: rows and ticks come at the same places however rows are cut into batches: a tick is due
 //! like a timer, `idle` of event time after the one before, and wherever a window closes.
 
-use super::super::derived::{Derived, Deriving};
+use super::super::derived::{Derived, DerivedRows, Deriving};
 use super::super::outputs::Outputs;
 use super::{Judge, Runner};
 use crate::stream::input::{Flush, Rows};
+use crate::stream::window::Closed;
 use arrow::array::RecordBatch;
 use weir_ingest::model::AppendTime;
 
@@ -23,15 +24,20 @@ impl Runner {
     pub(super) fn derive_window(
         &mut self,
         batch: &RecordBatch,
-        end: i64,
+        closed: &Closed,
         appended: AppendTime,
         out: &mut Outputs,
     ) -> bool {
+        if self.deriving().is_none() {
+            return false;
+        }
+        let (evidence, late) = self.evidence_of(closed);
         let Judge::Readings(deriving) = &mut self.judge else { return false };
-        let (rows, wrong) = deriving.rows(batch, end - 1, appended);
+        let (rows, wrong) = deriving.rows(batch, closed.end - 1, appended);
+        let rows = rows.map(|rows| DerivedRows { evidence, late, ..rows });
         out.derived.extend(rows.map(Derived::Rows));
         for reason in wrong {
-            self.failed_window(end, appended, &reason, out);
+            self.failed_window(closed.end, appended, &reason, out);
         }
         true
     }

@@ -9,11 +9,17 @@ use crate::sql::plan::{RulePlan, Shape};
 use crate::sql::{NoDataAction, RuleStatement};
 use std::sync::Arc;
 
-pub(super) fn judge(statement: &RuleStatement, plan: &RulePlan, identity: &RuleIdentity) -> Judge {
+/// `whole` is the plan of the rule, `plan` that of its outer step.
+pub(super) fn judge(
+    statement: &RuleStatement,
+    plan: &RulePlan,
+    whole: &RulePlan,
+    identity: &RuleIdentity,
+) -> Judge {
     if let Some(into) = &plan.into {
         return Judge::Readings(Deriving::new(Arc::clone(into)));
     }
-    let templates = plan.streams.iter().map(|s| s.template().clone()).collect();
+    let templates = whole.streams.iter().map(|s| s.template().clone()).collect();
     let subjects = Subjects::new(&identity.name, templates);
     let Some(raise) = &statement.raise else {
         return Judge::Rows(RuleRows::new(identity.clone(), subjects, RuleSettings::KEYS_MAX));

@@ -12,9 +12,10 @@ use weir_ingest::model::{AppendTime, partition_of};
 impl Runner {
     /// Goes on without these partitions, which were out where the rule begins.
     pub fn leave_out<'p>(&mut self, places: impl IntoIterator<Item = &'p PartitionPlace>) {
+        let reader = self.reader_mut();
         for place in places {
-            if let Some((_, lane)) = self.lane_of(place) {
-                self.progress.leave_out(lane);
+            if let Some((_, lane)) = reader.lane_of(place) {
+                reader.progress.leave_out(lane);
             }
         }
     }

@@ -30,9 +30,10 @@ pub struct Recomputed {
 impl Runner {
     /// Goes on behind the watermark that a partition had.
     pub fn stand_behind(&mut self, stream: usize, partition: PartitionId, watermark: EventTime) {
-        let lateness = super::lateness_us(&self.plan.streams[stream]);
-        let lane = self.progress.lane(stream, partition);
-        self.progress.observe(lane, watermark.0.saturating_add(lateness));
+        let reader = self.reader_mut();
+        let lateness = super::lateness_us(&reader.plan.streams[stream]);
+        let lane = reader.progress.lane(stream, partition);
+        reader.progress.observe(lane, watermark.0.saturating_add(lateness));
     }
 
     /// The verdict of a key on a window that is still open here; `None` if the window has no row of it.

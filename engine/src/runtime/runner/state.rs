@@ -6,6 +6,7 @@
 
 use super::super::derived::DerivingState;
 use super::super::outputs::Outputs;
+use super::nested::NestState;
 use super::readings::Buffered;
 use super::succession::Term;
 use super::{Judge, Runner, RunnerError};
@@ -34,6 +35,7 @@ pub struct RunnerState {
     waiting: Vec<((i64, u64), Buffered)>,
     taken: u64,
     counted: Counted,
+    nest: Option<NestState>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +70,14 @@ impl Runner {
         if self.resuming.is_some() || self.along.is_some() {
             return None;
         }
+        // Nor would the tables of that time be there when the windows above are filled again.
+        if self.nest.is_some() && !self.plan.tables.is_empty() {
+            return None;
+        }
+        let nest = match &self.nest {
+            Some(nest) => Some(nest.state()?),
+            None => None,
+        };
         Some(RunnerState {
             starts_after: self.starts_after,
             term: self.term,
@@ -82,6 +92,7 @@ impl Runner {
             applied: self.applied.clone(),
             waiting: self.waiting.iter().map(|(at, waiting)| (*at, waiting.clone())).collect(),
             taken: self.taken,
+            nest,
             counted: Counted {
                 late_ordinal: self.late_ordinal,
                 error_ordinal: self.error_ordinal,
@@ -96,6 +107,23 @@ impl Runner {
     /// # Errors
     /// The state is of another plan.
     pub fn resume(
+        &mut self,
+        mut state: RunnerState,
+        until: AppendTime,
+        series: &[Arc<SeriesSnapshot>],
+    ) -> Result<Vec<LaneEvidence>, String> {
+        let (Some(nest), Some(below)) = (&mut self.nest, state.nest.take()) else {
+            return self.resume_itself(state, until, series);
+        };
+        let again = nest.resume(below, until, series)?;
+        let groups = nest.series();
+        let filled = self.resume_itself(state, until, &[groups])?;
+        self.refill(filled.first().map(|evidence| evidence.first));
+        self.resumed_itself();
+        Ok(again)
+    }
+
+    fn resume_itself(
         &mut self,
         state: RunnerState,
         until: AppendTime,
@@ -143,13 +171,21 @@ impl Runner {
     /// Whether an input of this append time was taken before the checkpoint was made: it goes to
     /// [`Self::take_again`].
     pub fn is_resuming(&self, appended: AppendTime) -> bool {
-        self.resuming.as_ref().is_some_and(|resuming| appended <= resuming.until)
+        let resuming = &self.reader().resuming;
+        resuming.as_ref().is_some_and(|resuming| appended <= resuming.until)
     }
 
     /// Takes an input into panes and tables once more; what came of it otherwise was said already.
     /// # Errors
     /// A table cannot be read.
     pub fn take_again(&mut self, input: &Input) -> Result<(), RunnerError> {
+        if let Some(nest) = &mut self.nest {
+            nest.runner.take_again(input)?;
+            if let Input::Tables { batch, .. } = input {
+                self.take_tables(batch)?;
+            }
+            return Ok(());
+        }
         match input {
             Input::Rows(rows) if !rows.is_empty() && self.windows.is_some() => {
                 self.read_tables()?;
@@ -169,6 +205,13 @@ impl Runner {
 
     /// Everything that was taken before the checkpoint was taken again.
     pub fn resumed(&mut self) {
+        match &mut self.nest {
+            Some(nest) => nest.runner.resumed(),
+            None => self.resumed_itself(),
+        }
+    }
+
+    fn resumed_itself(&mut self) {
         let Some(resuming) = self.resuming.take() else { return };
         if let Some(windows) = &mut self.windows {
             windows.refilled(resuming.late);

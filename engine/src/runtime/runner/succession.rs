@@ -207,7 +207,7 @@ impl Runner {
 
     /// Whether both tell windows apart by the same event time.
     fn shares_a_stream(&self, other: &Self) -> bool {
-        let reads = |name: &str| other.plan.streams.iter().any(|s| s.name() == name);
-        self.plan.streams.iter().any(|stream| reads(stream.name()))
+        let reads = |name: &str| other.whole.streams.iter().any(|s| s.name() == name);
+        self.whole.streams.iter().any(|stream| reads(stream.name()))
     }
 }

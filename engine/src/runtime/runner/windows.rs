@@ -9,8 +9,10 @@ use crate::sql::plan::{Key, Shape};
 use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
-use crate::stream::watermark::{NEVER, Until};
-use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, expectations_of, sensors_of};
+use crate::stream::watermark::{NEVER, Progress, Until};
+use crate::stream::window::{
+    Aggregation, Closed, LaneEvidence, PaneKey, Slice, expectations_of, sensors_of,
+};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use std::collections::BTreeMap;
@@ -220,7 +222,7 @@ impl Runner {
             Key::Topic => Vec::new(),
         };
         for batch in self.result_rows(closed, appended, out) {
-            if batch.num_rows() == 0 || self.derive_window(&batch, closed.end, appended, out) {
+            if batch.num_rows() == 0 || self.derive_window(&batch, closed, appended, out) {
                 continue;
             }
             let sensors = sensors_of(closed, &batch);
@@ -238,14 +240,22 @@ impl Runner {
             let expected = |row: usize| Some(u64::from(expects.as_ref()?.get(row)?.sensors));
             let said = suppressions(&self.plan, &batch);
             let suppressions = self.known(said, Suppression::No, closed.end, appended, out);
-            let receipts = Receipts { runner_streams: self.stream_names(), closed };
+            let (evidence, late) = self.evidence_of(closed);
+            let reader = self.reader();
+            let receipts = Receipts {
+                streams: reader.stream_names(),
+                progress: reader.progress.clone(),
+                closed,
+                evidence,
+                late,
+            };
             match &mut self.judge {
                 Judge::Rows(rows) => out.rows.push(WindowRows {
                     first_ordinal: rows.window(batch.num_rows() as u64),
                     source: Arc::clone(rows.source()),
                     window,
                     key: key.clone(),
-                    receipt: receipts.of(0, watermark, &self.progress),
+                    receipt: receipts.of(0, watermark),
                     sensors,
                     expects: expects.unwrap_or_default(),
                     batch,
@@ -265,7 +275,7 @@ impl Runner {
                         })
                         .collect();
                     out.transitions.extend(alarms.window(window, &rows, appended, |row| {
-                        let receipt = receipts.of(sensors[row], watermark, &self.progress);
+                        let receipt = receipts.of(sensors[row], watermark);
                         let receipt = Receipt { sensors_expected: expected(row), ..receipt };
                         Evidence { values: json_row(&batch, row), receipt: Some(receipt) }
                     })?);
@@ -324,6 +334,7 @@ impl Runner {
     /// The windows still open, with their values so far, as JSON objects in (end, key) order; for the
     /// end of a replay. They are gone afterwards.
     pub fn drain_open(&mut self) -> Vec<(EventTime, EventTime, String)> {
+        self.drain_below();
         let open: Vec<_> = std::iter::from_fn(|| self.close_next(i64::MAX)).collect();
         let mut rows = Vec::new();
         let mut ignored = Outputs::default();
@@ -374,22 +385,20 @@ fn missed_windows(grid: Grid, missed: (PaneIndex, PaneIndex)) -> MissedWindows {
 }
 
 struct Receipts<'c> {
-    runner_streams: Vec<String>,
+    streams: Vec<String>,
+    progress: Progress,
     closed: &'c Closed,
+    evidence: Vec<LaneEvidence>,
+    late: u64,
 }
 
 impl Receipts<'_> {
-    fn of(
-        &self,
-        sensors: u32,
-        watermark: i64,
-        progress: &crate::stream::watermark::Progress,
-    ) -> Receipt {
+    fn of(&self, sensors: u32, watermark: i64) -> Receipt {
         let known = |time: i64| (time > NEVER).then_some(EventTime(time));
-        let partitions = self.closed.evidence.iter().map(|lane| {
-            let (stream, partition) = progress.partition_of(lane.lane);
+        let partitions = self.evidence.iter().map(|lane| {
+            let (stream, partition) = self.progress.partition_of(lane.lane);
             PartitionReceipt {
-                stream: self.runner_streams[stream].clone(),
+                stream: self.streams[stream].clone(),
                 partition,
                 first_offset: lane.first,
                 last_offset: lane.last,
@@ -400,8 +409,8 @@ impl Receipts<'_> {
             watermark: known(watermark),
             sensors_used: u64::from(sensors),
             sensors_expected: None,
-            late: self.closed.late,
-            incomplete: progress.is_incomplete(self.closed.start, self.closed.end),
+            late: self.late,
+            incomplete: self.progress.is_incomplete(self.closed.start, self.closed.end),
             partitions: partitions.collect(),
         }
     }

@@ -141,7 +141,7 @@ fn inferred(
 }
 
 /// The type of a stream's column that holds values of this type.
-fn held(data_type: &DataType) -> Option<ColumnType> {
+pub(super) fn held(data_type: &DataType) -> Option<ColumnType> {
     match data_type {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(ColumnType::Double),
         DataType::Boolean => Some(ColumnType::Boolean),

@@ -4,11 +4,12 @@
 //! the session is among the GROUP BY columns, followed down through aliases and sub-SELECTs.
 
 use super::Branch;
+use super::nested;
 use super::walk::{Result, WalkError};
 use super::windows::column_name;
 use crate::sql::SqlError;
 use crate::sql::functions::session;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{self, Expr, LogicalPlan};
 
@@ -34,7 +35,7 @@ impl<'p> SessionNode<'p> {
         let mut found = Vec::new();
         plan.apply(|node| {
             found.extend(Self::of(node));
-            Ok(TreeNodeRecursion::Continue)
+            Ok(nested::below(node))
         })?;
         let around = branches.iter().any(|branch| branch.before_session.is_none());
         if found.len() > 1 || (found.len() == 1 && around) {

@@ -1,6 +1,7 @@
 //! Takes a logical plan apart: branches below the aggregate, the aggregate, what stands above it.
 
 use super::dense::Coverage;
+use super::nested::{self, Inner, has_aggregate, is_inner};
 use super::session::SessionNode;
 use super::windows::{
     column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
@@ -30,6 +31,8 @@ pub(super) struct Walked {
     /// GROUP BY columns other than the window's.
     pub(super) group: Option<Vec<String>>,
     pub(super) tables: Vec<String>,
+    /// The SELECT inside its window, which has windows, too.
+    pub(super) inner: Option<Inner>,
 }
 
 /// Why it could not be done.
@@ -62,10 +65,10 @@ pub(super) fn walk(
 ) -> Result<Walked> {
     refuse_volatile(plan)?;
     let (streams, tables) = (Vec::new(), BTreeSet::new());
-    let mut walker = Walker { state, relations, coverage, streams, tables };
+    let mut walker = Walker { state, relations, coverage, streams, tables, inner: None };
     let mut above = Vec::new();
     let mut node = plan;
-    while contains_aggregate(node) {
+    while has_aggregate(node) {
         match node {
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
                 above.push(node);
@@ -99,25 +102,25 @@ pub(super) fn walk(
     Ok(walker.finish(branches, Shape::PerReading, None))
 }
 
-fn contains_aggregate(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_)))).unwrap_or(false)
-}
-
 struct Walker<'a> {
     state: &'a SessionState,
     relations: &'a Relations,
     coverage: Coverage,
     streams: Vec<Arc<StreamDefinition>>,
     tables: BTreeSet<String>,
+    inner: Option<Inner>,
 }
 
 impl Walker<'_> {
     fn finish(self, branches: Vec<Branch>, shape: Shape, group: Option<Vec<String>>) -> Walked {
         let tables = self.tables.into_iter().collect();
-        Walked { streams: self.streams, branches, shape, group, tables }
+        Walked { streams: self.streams, branches, shape, group, tables, inner: self.inner }
     }
 
     fn branches(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>> {
+        if is_inner(plan) {
+            return self.inner(plan);
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan.table_name.table()),
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
@@ -145,7 +148,23 @@ impl Walker<'_> {
         }
     }
 
+    /// A SELECT with windows below the windows.
+    fn inner(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>> {
+        let walked = walk(self.state, self.relations, plan, Coverage::NotRequired)?;
+        let inner = Inner::new(walked, plan)?;
+        if self.inner.is_some() || !self.streams.is_empty() {
+            return Err(nested::not_alone());
+        }
+        self.streams.push(Arc::clone(inner.stream()));
+        let branch = inner.branch();
+        self.inner = Some(inner);
+        Ok(vec![branch])
+    }
+
     fn scan(&mut self, name: &str) -> Result<Vec<Branch>> {
+        if self.inner.is_some() {
+            return Err(nested::not_alone());
+        }
         let Some(definition) = self.relations.streams.get(name) else {
             return Err(SqlError::new(format!("'{name}' is not a stream"))
                 .with_detail("a rule reads at least one stream; reference tables are joined to it")
@@ -286,13 +305,20 @@ impl Walker<'_> {
     }
 
     fn shape(
-        &self,
+        &mut self,
         aggregate: &logical_expr::Aggregate,
         mut grouping: Grouping,
         branches: &[Branch],
     ) -> Result<Shape> {
         let Some(session) = SessionNode::find(&aggregate.input, branches)? else {
-            let grid = window_of(&aggregate.input)?;
+            let grid = match &mut self.inner {
+                Some(inner) if is_inner(&aggregate.input) => {
+                    inner.at_window_ends();
+                    nested::same_windows(&aggregate.input, inner)
+                        .ok_or_else(nested::needs_a_window)?
+                }
+                _ => window_of(&aggregate.input)?,
+            };
             if grid.step() < grid.panes_per_window() {
                 refuse_window_columns(aggregate, "HOP")?;
             }
@@ -301,6 +327,9 @@ impl Walker<'_> {
             grouping.counted = coverage::take_counted(&mut grouping);
             return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path, census })));
         };
+        if self.inner.is_some() {
+            return Err(nested::no_session());
+        }
         refuse_window_columns(aggregate, "SESSION")?;
         let source = session.input.schema();
         let key = session.key_in_group(aggregate)?;

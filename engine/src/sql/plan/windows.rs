@@ -1,5 +1,6 @@
 //! The windows under the aggregate of a rule, and how GROUP BY speaks of them.
 
+use super::nested::{self, is_inner};
 use super::walk::{Result, WalkError};
 use crate::sql::SqlError;
 use crate::sql::functions::grid::{self, GridFunction};
@@ -39,6 +40,9 @@ pub(super) fn lacks_window(what: &str) -> WalkError {
 pub(super) fn window_of(plan: &LogicalPlan) -> Result<Grid> {
     let mut found: Vec<Grid> = Vec::new();
     plan.apply(|node| {
+        if is_inner(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         node.apply_expressions(|expr| {
             expr.apply(|e| {
                 if let Some((GridFunction::StartOf | GridFunction::StartsOf, grid)) = grid::of(e) {
@@ -46,7 +50,8 @@ pub(super) fn window_of(plan: &LogicalPlan) -> Result<Grid> {
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
-        })
+        })?;
+        Ok(nested::below(node))
     })?;
     found.dedup();
     match found.as_slice() {
@@ -56,6 +61,11 @@ pub(super) fn window_of(plan: &LogicalPlan) -> Result<Grid> {
             .with_hint("use the same lengths in every TUMBLE or HOP, or make two rules")
             .into()),
     }
+}
+
+/// Whether `expr` is an edge of windows.
+pub(super) fn has_window(expr: &Expr) -> bool {
+    grid::of(unaliased(expr)).is_some()
 }
 
 /// Whether `expr` is an edge of HOP's windows, which a row has many of.
@@ -94,6 +104,9 @@ pub(super) fn refuse_window_columns(
     };
     aggregate.group_expr.iter().chain(&aggregate.aggr_expr).for_each(&mut look);
     aggregate.input.apply(|node| {
+        if is_inner(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         if !matches!(node, LogicalPlan::Unnest(_)) {
             node.apply_expressions(|expr| {
                 look(expr);

@@ -40,7 +40,7 @@ pub struct Expectation {
 impl LaneEvidence {
     /// With what the same lane gave to another part of the window. The watermark stays that before the
     /// first of all offsets.
-    pub(super) fn absorb(&mut self, other: &Self) {
+    pub fn absorb(&mut self, other: &Self) {
         if other.first < self.first {
             (self.first, self.watermark_before) = (other.first, other.watermark_before);
         }

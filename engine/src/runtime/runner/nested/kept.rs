@@ -1,0 +1,163 @@
+//! What the SELECT above has read of the one below, as far as its open windows need it again.
+//!
+//! Promise: after a restart the same rows and ticks fill the same windows in the same order: nobody else
+//! has them, they are in no log.
+
+use super::super::{Runner, RunnerState};
+use super::{Behind, Nest};
+use crate::alarms::KeyValue;
+use crate::runtime::outputs::Outputs;
+use crate::stream::input::{Flush, Input, Rows};
+use crate::stream::window::LaneEvidence;
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::sync::Arc;
+use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId, SeriesSnapshot};
+
+/// In the order they were read.
+#[derive(Debug, Default)]
+pub(super) struct Kept(VecDeque<Input>);
+
+/// What a checkpoint keeps of a nest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in super::super) struct NestState {
+    below: Box<RunnerState>,
+    groups: Vec<Vec<KeyValue>>,
+    next_offset: u64,
+    behind: Vec<(i64, Behind)>,
+    kept: Vec<KeptInput>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum KeptInput {
+    Rows { first: Offset, appended: AppendTime, batch: Vec<u8> },
+    Tick { event_time: EventTime, is_flush: bool, appended: AppendTime },
+}
+
+impl Kept {
+    pub(super) fn note(&mut self, read: &Input) {
+        self.0.push_back(read.clone());
+    }
+
+    /// Forgets what lies before `first`, the first row that an open window has; all without one.
+    pub(super) fn trim(&mut self, first: Option<Offset>) {
+        let Some(first) = first else { return self.0.clear() };
+        while let Some(oldest) = self.0.front() {
+            let needed = match oldest {
+                Input::Rows(rows) => rows.offset(rows.len() - 1) >= first,
+                _ => false,
+            };
+            if needed {
+                break;
+            }
+            self.0.pop_front();
+        }
+    }
+
+    fn encode(&self) -> Option<Vec<KeptInput>> {
+        let encode = |input: &Input| match input {
+            Input::Rows(rows) => Some(KeptInput::Rows {
+                first: rows.offset(0),
+                appended: rows.appended(0),
+                batch: encode(&rows.batch)?,
+            }),
+            Input::Tick { event_time, flush, appended, .. } => Some(KeptInput::Tick {
+                event_time: *event_time,
+                is_flush: *flush == Flush::Yes,
+                appended: *appended,
+            }),
+            _ => None,
+        };
+        self.0.iter().map(encode).collect()
+    }
+}
+
+fn encode(batch: &RecordBatch) -> Option<Vec<u8>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).ok()?;
+    writer.write(batch).and_then(|()| writer.finish()).ok()?;
+    writer.into_inner().ok()
+}
+
+fn decode(bytes: &[u8]) -> Result<RecordBatch, String> {
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|e| e.to_string())?;
+    let batch = reader.next().ok_or("rows of its windows are missing")?;
+    batch.map_err(|e| e.to_string())
+}
+
+impl Nest {
+    /// For a checkpoint, if one can be made.
+    pub(in super::super) fn state(&self) -> Option<NestState> {
+        Some(NestState {
+            below: Box::new(self.runner.state()?),
+            groups: self.groups.names.clone(),
+            next_offset: self.next_offset,
+            behind: self.behind.iter().map(|(time, behind)| (*time, behind.clone())).collect(),
+            kept: self.kept.encode()?,
+        })
+    }
+
+    /// Goes on from a checkpoint; see [`Runner::resume`].
+    pub(in super::super) fn resume(
+        &mut self,
+        state: NestState,
+        until: AppendTime,
+        series: &[Arc<SeriesSnapshot>],
+    ) -> Result<Vec<LaneEvidence>, String> {
+        let again = self.runner.resume(*state.below, until, series)?;
+        for key in state.groups {
+            self.groups.id(key);
+        }
+        self.next_offset = state.next_offset;
+        self.behind = state.behind.into_iter().collect();
+        for kept in state.kept {
+            let input = match kept {
+                KeptInput::Rows { first, appended, batch } => {
+                    Input::Rows(self.stored(decode(&batch)?, first, appended))
+                }
+                KeptInput::Tick { event_time, is_flush, appended } => {
+                    let flush = if is_flush { Flush::Yes } else { Flush::No };
+                    let partition = PartitionId(0);
+                    Input::Tick { stream: 0, partition, event_time, flush, appended }
+                }
+            };
+            self.kept.0.push_back(input);
+        }
+        Ok(again)
+    }
+
+    /// What the groups are as series.
+    pub(in super::super) fn series(&mut self) -> Arc<SeriesSnapshot> {
+        self.groups.snapshot()
+    }
+}
+
+impl Runner {
+    /// Fills the open windows again, from `first` on.
+    pub(in super::super) fn refill(&mut self, first: Option<Offset>) {
+        let kept = self.nest.as_ref().map(|nest| nest.kept.0.clone()).unwrap_or_default();
+        let Some(first) = first else { return };
+        for input in kept {
+            match input {
+                Input::Rows(rows) => {
+                    if let Some(rows) = from(&rows, first) {
+                        self.take_part(&rows, &mut Outputs::default());
+                    }
+                }
+                Input::Tick { event_time, flush, .. } => {
+                    let until = self.windows_until(event_time);
+                    self.progress.tick(0, event_time, flush, until);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn from(rows: &Rows, first: Offset) -> Option<Rows> {
+    let before = usize::try_from(first.0.saturating_sub(rows.offset(0).0)).ok()?;
+    (before < rows.len()).then(|| rows.slice(before, rows.len() - before))
+}
