@@ -10,10 +10,12 @@ mod along;
 mod deriving;
 mod evaluate;
 mod expected;
+mod lists;
 mod judging;
 mod nested;
 mod outage;
 mod readings;
+mod receipts;
 mod recompute;
 mod sessions;
 mod state;
@@ -26,7 +28,7 @@ pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
 
 use super::derived::Deriving;
-use super::outputs::{LateReading, MissedWindows, Outputs, ReadingPlace, RuleError};
+use super::outputs::Outputs;
 use crate::alarms::{RuleAlarms, RuleIdentity, RuleRows, TooManyKeys, Transition};
 use crate::sql::RuleStatement;
 use crate::sql::plan::{Key, RulePlan, Shape};
@@ -180,6 +182,7 @@ impl Runner {
     }
 
     /// Its plan.
+    #[expect(clippy::misnamed_getters, reason = "the plan of the rule, not of its outer step")]
     pub fn plan(&self) -> &RulePlan {
         &self.whole
     }
@@ -227,9 +230,7 @@ impl Runner {
                 self.progress.go_on(rows);
                 self.note_reopened(rows.times()[0]);
                 match self.plan.shape {
-                    Shape::Windowed(_) | Shape::Sessions(_) => {
-                        self.windowed_rows(rows, out)?
-                    }
+                    Shape::Windowed(_) | Shape::Sessions(_) => self.windowed_rows(rows, out)?,
                     Shape::PerReading => self.readings(rows, out)?,
                 }
             }
@@ -362,64 +363,6 @@ impl Runner {
             let at = if reaches_it { event_time.max(until) } else { event_time };
             alarms.restart_silence(EventTime(at));
         }
-    }
-
-    fn place(&self, rows: &Rows, row: usize) -> ReadingPlace {
-        ReadingPlace {
-            stream: rows.definition.name().to_owned(),
-            partition: rows.partition(row),
-            offset: rows.offset(row),
-            topic: topic_of(rows, row).to_owned(),
-            time: EventTime(rows.times()[row]),
-        }
-    }
-
-    fn late(
-        &mut self,
-        rows: &Rows,
-        row: usize,
-        closed: i64,
-        missed: Option<MissedWindows>,
-        out: &mut Outputs,
-    ) {
-        let others = missed.is_some_and(|missed| !self.term.judges(missed.last_end.0));
-        if others || rows.appended(row) <= self.starts_after {
-            return;
-        }
-        out.late.push(LateReading {
-            ordinal: self.late_ordinal,
-            reading: self.place(rows, row),
-            watermark: EventTime(closed),
-            missed,
-            appended: rows.appended(row),
-        });
-        self.late_ordinal += 1;
-    }
-
-    fn failed_reading(&mut self, rows: &Rows, row: usize, error: &str, out: &mut Outputs) {
-        if rows.appended(row) <= self.starts_after {
-            return;
-        }
-        let reading = self.place(rows, row);
-        out.errors.push(RuleError {
-            ordinal: self.error_ordinal,
-            time: reading.time,
-            reading: Some(reading),
-            error: error.to_owned(),
-            appended: rows.appended(row),
-        });
-        self.error_ordinal += 1;
-    }
-
-    fn failed_window(&mut self, end: i64, appended: AppendTime, error: &str, out: &mut Outputs) {
-        out.errors.push(RuleError {
-            ordinal: self.error_ordinal,
-            time: EventTime(end),
-            reading: None,
-            error: error.to_owned(),
-            appended,
-        });
-        self.error_ordinal += 1;
     }
 }
 

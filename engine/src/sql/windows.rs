@@ -8,14 +8,13 @@
 //! Elsewhere: foreign spellings are refused in `parse`; when a window closes is the runner's.
 
 mod session;
+mod time;
 
 use super::did_you_mean;
 use super::duration::LENGTH_US_MAX;
 use super::functions::grid::{self, GridFunction};
 use crate::stream::grid::Grid;
 use chrono_tz::Tz;
-use arrow::datatypes::IntervalMonthDayNano;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{
@@ -23,12 +22,13 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
-    Statement, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Statement,
+    TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
+use time::time_column;
 
 /// The window functions weir has a meaning for, now or later.
 const WINDOW_FUNCTIONS: [&str; 5] = ["tumble", "hop", "session", "slide", "cumulate"];
@@ -300,61 +300,6 @@ fn derived(query: &Query) -> TableFactor {
     }
     let alias = None;
     TableFactor::Derived { lateral: false, subquery: Box::new(query.clone()), alias, sample: None }
-}
-
-fn time_column(
-    descriptor: &SqlExpr,
-    input: &LogicalPlan,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Expr> {
-    let column = match descriptor {
-        SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("descriptor") => {
-            match arguments(call) {
-                Some([FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))]) => expr.clone(),
-                _ => return plan_err!("DESCRIPTOR takes one column: DESCRIPTOR(time)"),
-            }
-        }
-        other => other.clone(),
-    };
-    let has = |name: &str| input.schema().columns().iter().any(|column| column.name == name);
-    match &column {
-        SqlExpr::Identifier(Ident { value, .. })
-            if ["time", "window_time"].iter().any(|time| value.eq_ignore_ascii_case(time))
-                && !has("time")
-                && has("window_end") =>
-        {
-            return end_of_window(input);
-        }
-        SqlExpr::Identifier(Ident { value, .. })
-            if value.eq_ignore_ascii_case("time") && !has("time") && is_select_of_windows(input) =>
-        {
-            return plan_err!(
-                "the SELECT inside the window returns neither time nor window_end; add window_end to its \
-                 SELECT list: its rows have the time window_end - 1 us"
-            );
-        }
-        SqlExpr::Identifier(Ident { value, .. }) if value.eq_ignore_ascii_case("time") => {}
-        other => {
-            return plan_err!(
-                "windows follow the event time: write DESCRIPTOR(time), not DESCRIPTOR({other})"
-            );
-        }
-    }
-    context.sql_to_expr(column, input.schema())
-}
-
-/// Rows of windows have the time of the last instant of their window.
-fn end_of_window(input: &LogicalPlan) -> Result<Expr> {
-    let columns = input.schema().columns();
-    let end = columns.into_iter().find(|column| column.name == "window_end");
-    let end = end.ok_or_else(|| plan_datafusion_err!("the SELECT returns no window_end"))?;
-    let instant = IntervalMonthDayNano::new(0, 0, 1_000);
-    let instant = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(instant)), None);
-    Ok(Expr::Column(end) - instant)
-}
-
-fn is_select_of_windows(input: &LogicalPlan) -> bool {
-    input.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_)))).unwrap_or(false)
 }
 
 fn interval(

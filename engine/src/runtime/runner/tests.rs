@@ -4,6 +4,7 @@ mod paths;
 
 use super::*;
 use crate::alarms::Severity;
+use crate::runtime::outputs::MissedWindows;
 use crate::sql::plan::{Relations, plan_rule};
 use crate::sql::{Statement, parse_statements};
 use crate::stream::input::{Lane, Offsets};

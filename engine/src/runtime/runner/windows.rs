@@ -4,15 +4,13 @@ use super::super::outputs::{MissedWindows, Outputs, WindowRows, json_row};
 use super::evaluate::{keys, suppressions, verdicts};
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::Suppression;
-use crate::alarms::{Evidence, PartitionReceipt, Receipt, Verdict, Window, WindowRow};
+use crate::alarms::{Evidence, Receipt, Verdict, Window, WindowRow};
 use crate::sql::plan::{Key, Shape};
 use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::row_column;
-use crate::stream::watermark::{NEVER, Progress, Until};
-use crate::stream::window::{
-    Aggregation, Closed, LaneEvidence, PaneKey, Slice, expectations_of, sensors_of,
-};
+use crate::stream::watermark::Until;
+use crate::stream::window::{Aggregation, Closed, PaneKey, Slice, expectations_of, sensors_of};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use std::collections::BTreeMap;
@@ -240,15 +238,7 @@ impl Runner {
             let expected = |row: usize| Some(u64::from(expects.as_ref()?.get(row)?.sensors));
             let said = suppressions(&self.plan, &batch);
             let suppressions = self.known(said, Suppression::No, closed.end, appended, out);
-            let (evidence, late) = self.evidence_of(closed);
-            let reader = self.reader();
-            let receipts = Receipts {
-                streams: reader.stream_names(),
-                progress: reader.progress.clone(),
-                closed,
-                evidence,
-                late,
-            };
+            let receipts = self.receipts(closed);
             match &mut self.judge {
                 Judge::Rows(rows) => out.rows.push(WindowRows {
                     first_ordinal: rows.window(batch.num_rows() as u64),
@@ -347,10 +337,6 @@ impl Runner {
         }
         rows
     }
-
-    fn stream_names(&self) -> Vec<String> {
-        self.plan.streams.iter().map(|s| s.name().to_owned()).collect()
-    }
 }
 
 /// What a row of `pane` is in and what it came too late for, where windows are closed up to `closed`.
@@ -381,37 +367,5 @@ fn missed_windows(grid: Grid, missed: (PaneIndex, PaneIndex)) -> MissedWindows {
     MissedWindows {
         count: u32::try_from(windows).unwrap_or(u32::MAX),
         last_end: EventTime(grid.end(missed.1)),
-    }
-}
-
-struct Receipts<'c> {
-    streams: Vec<String>,
-    progress: Progress,
-    closed: &'c Closed,
-    evidence: Vec<LaneEvidence>,
-    late: u64,
-}
-
-impl Receipts<'_> {
-    fn of(&self, sensors: u32, watermark: i64) -> Receipt {
-        let known = |time: i64| (time > NEVER).then_some(EventTime(time));
-        let partitions = self.evidence.iter().map(|lane| {
-            let (stream, partition) = self.progress.partition_of(lane.lane);
-            PartitionReceipt {
-                stream: self.streams[stream].clone(),
-                partition,
-                first_offset: lane.first,
-                last_offset: lane.last,
-                watermark_before: known(lane.watermark_before),
-            }
-        });
-        Receipt {
-            watermark: known(watermark),
-            sensors_used: u64::from(sensors),
-            sensors_expected: None,
-            late: self.late,
-            incomplete: self.progress.is_incomplete(self.closed.start, self.closed.end),
-            partitions: partitions.collect(),
-        }
     }
 }

@@ -17,9 +17,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_ingest::model::{
-    Column, StreamDefinition, StreamOptions, TopicTemplate, reading,
-};
+use weir_ingest::model::{Column, StreamDefinition, StreamOptions, TopicTemplate, reading};
 
 /// A rule over windows of windows.
 #[derive(Debug)]
