@@ -10,6 +10,7 @@ mod columns;
 mod dedupe;
 mod event;
 mod json;
+mod known;
 mod number;
 mod roles;
 mod scan;
@@ -22,7 +23,7 @@ mod time;
 pub use body::{BodyError, BodyKind, DECODED_BYTES_MAX, decode_body};
 pub use dedupe::dedupe_hash;
 pub use event::{CloudEvent, decode_events};
-pub use json::{Decoder, topic_of};
+pub use json::{Decoder, Grouping, topic_of};
 pub use time::epoch_us;
 
 use crate::log::Stream;
@@ -46,7 +47,7 @@ pub struct Decoded {
 pub struct DecodedRows {
     /// Their stream.
     pub stream: Arc<Stream>,
-    /// Their partition.
+    /// Their partition; that of the first where rows are grouped by stream.
     pub partition: PartitionId,
     /// `model::reading::stored_schema`.
     pub batch: RecordBatch,

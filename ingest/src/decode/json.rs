@@ -6,13 +6,14 @@
 
 use super::columns::{Cell, Columns, Head};
 use super::dedupe::{PUBLISHER, dedupe_hash};
+use super::known::{KnownTopics, Place};
 use super::roles::Roles;
 use super::scan::{ScanError, Value};
 use super::shape::{Form, Level, RowError, Shape};
 use super::shapes::{ShapeId, Shapes};
 use super::time;
 use super::{Decoded, DecodedRows};
-use crate::log::{Route, Stream, Streams};
+use crate::log::{Stream, Streams};
 use crate::model::{
     AppendTime, Column, ColumnType, EventTime, FutureTimes, Limits, MissingTime, PartitionId,
     Refusal, RefusalReason, StreamDefinition, StreamOptions, UnknownFields, check_topic,
@@ -27,6 +28,8 @@ const REFUSAL_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Decoder<'a> {
     pub(super) streams: &'a Streams,
+    grouping: Grouping,
+    known: Option<KnownTopics>,
     shapes: Shapes,
     cells: Vec<Cell>,
     targets: Vec<Target>,
@@ -35,15 +38,26 @@ pub struct Decoder<'a> {
     bytes: usize,
 }
 
+/// Which rows share a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// Those of a partition, ready to append.
+    Partition,
+    /// All of a stream, in the order they came.
+    Stream,
+}
+
 /// A stream that rows went to.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) stream: Arc<Stream>,
     /// One version for all rows of the request.
     pub(super) definition: Arc<StreamDefinition>,
-    /// By partition.
-    groups: Vec<Option<Columns>>,
+    /// By partition, or one for all.
+    groups: Vec<Group>,
 }
+
+type Group = Option<(PartitionId, Columns)>;
 
 /// What a row does not say itself.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +73,8 @@ impl<'a> Decoder<'a> {
     pub fn new(streams: &'a Streams) -> Self {
         Self {
             streams,
+            grouping: Grouping::Partition,
+            known: None,
             shapes: Shapes::default(),
             cells: Vec::new(),
             targets: Vec::new(),
@@ -66,6 +82,12 @@ impl<'a> Decoder<'a> {
             rows: Vec::new(),
             bytes: 0,
         }
+    }
+
+    /// A decoder for many rows in the order they came, of streams that nobody changes meanwhile.
+    pub fn in_arrival_order(streams: &'a Streams) -> Self {
+        let known = Some(KnownTopics::default());
+        Self { grouping: Grouping::Stream, known, ..Self::new(streams) }
     }
 
     /// One JSON reading. `index` is its position in the request, `now` the clock its time is held
@@ -168,13 +190,13 @@ impl<'a> Decoder<'a> {
                 self.targets[target].stream.unknown_fields().add(&name, rows);
             }
         }
-        for target in std::mem::take(&mut self.targets) {
-            let Target { stream, definition, groups } = target;
-            for (partition, group) in groups.into_iter().enumerate() {
-                if let Some(columns) = group {
-                    self.rows.push(finished(&stream, &definition, partition, columns));
-                }
+        for Target { stream, definition, groups } in &mut self.targets {
+            for (partition, columns) in groups.drain(..).flatten() {
+                self.rows.push(finished(stream, definition, partition, columns));
             }
+        }
+        if self.known.is_none() {
+            self.targets.clear();
         }
         let bytes = std::mem::take(&mut self.bytes);
         let rows = std::mem::take(&mut self.rows);
@@ -203,12 +225,9 @@ impl<'a> Decoder<'a> {
         now: AppendTime,
     ) -> Result<(), RefusalReason> {
         let topic = self.topic(text, shape, envelope)?;
-        let found = self.streams.find(&topic);
-        let target = match &found {
-            Some(route) => {
-                route.stream.check_door(&topic)?;
-                self.target(&route.stream)
-            }
+        let found = self.place(&topic)?;
+        let target = match found {
+            Some(place) => place.target,
             None => {
                 let stream = stream_of(self.streams, &topic)?;
                 self.target(&stream)
@@ -216,14 +235,29 @@ impl<'a> Decoder<'a> {
         };
         let (time, source_time, dedupe) = self.check(text, shape, target, envelope, &topic, now)?;
         // Only now: a refused row must not use up a series id.
-        let route = match found {
-            Some(route) => route,
-            None => self.streams.route(&topic)?,
+        let place = match found {
+            Some(place) => place,
+            None => Place::new(target, &self.streams.route(&topic)?),
         };
-        let head = Head { time, series: route.series, source_time, dedupe, index };
-        self.push(target, &route, head, text);
+        let head = Head { time, series: place.series, source_time, dedupe, index };
+        self.push(place, head, text);
         self.shapes.accepted(shape);
         Ok(())
+    }
+
+    /// Where the rows of a topic go that has a series; `None` for one not seen before.
+    #[inline]
+    fn place(&mut self, topic: &str) -> Result<Option<Place>, RefusalReason> {
+        if let Some(place) = self.known.as_mut().and_then(|known| known.find(topic)) {
+            return Ok(Some(place));
+        }
+        let Some(route) = self.streams.find(topic) else { return Ok(None) };
+        route.stream.check_door(topic)?;
+        let place = Place::new(self.target(&route.stream), &route);
+        if let Some(known) = &mut self.known {
+            known.add(topic, place);
+        }
+        Ok(Some(place))
     }
 
     #[inline]
@@ -287,18 +321,22 @@ impl<'a> Decoder<'a> {
     }
 
     #[inline]
-    fn push(&mut self, target: usize, route: &Route, head: Head, text: &str) {
-        let Target { stream, definition, groups } = &mut self.targets[target];
-        let partition = route.partition.0 as usize;
-        if groups.len() <= partition {
-            groups.resize_with(partition + 1, || None);
+    fn push(&mut self, place: Place, head: Head, text: &str) {
+        let Target { stream, definition, groups } = &mut self.targets[place.target];
+        let group = match self.grouping {
+            Grouping::Partition => place.partition.0 as usize,
+            Grouping::Stream => 0,
+        };
+        if groups.len() <= group {
+            groups.resize_with(group + 1, || None);
         }
-        let group = groups[partition].get_or_insert_with(|| Columns::new(definition));
-        let before = group.bytes();
-        group.push(head, &self.cells, text);
-        self.bytes += group.bytes() - before;
-        if group.is_full()
-            && let Some(full) = groups[partition].take()
+        let new = || (place.partition, Columns::new(definition));
+        let (_, columns) = groups[group].get_or_insert_with(new);
+        let before = columns.bytes();
+        columns.push(head, &self.cells, text);
+        self.bytes += columns.bytes() - before;
+        if columns.is_full()
+            && let Some((partition, full)) = groups[group].take()
         {
             self.rows.push(finished(stream, definition, partition, full));
         }
@@ -326,11 +364,10 @@ impl<'e> Envelope<'e> {
 fn finished(
     stream: &Arc<Stream>,
     definition: &StreamDefinition,
-    partition: usize,
+    partition: PartitionId,
     columns: Columns,
 ) -> DecodedRows {
     let (batch, indexes) = columns.finish(definition);
-    let partition = PartitionId(u32::try_from(partition).expect("at most 1024 partitions"));
     DecodedRows { stream: Arc::clone(stream), partition, batch, indexes }
 }
 

@@ -51,10 +51,8 @@ impl From<ScanError> for RowError {
 /// Keys in order and all bytes between the values.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// The pieces before, between and behind the values, one after another.
-    literal: Vec<u8>,
-    /// Where each piece ends in `literal`: one more than there are values.
-    ends: Vec<usize>,
+    /// Before, between and behind the values: one more than there are values.
+    pieces: Vec<Piece>,
     pub(super) keys: Vec<Key>,
     /// An object stood under `data`.
     pub(super) has_data: bool,
@@ -62,6 +60,46 @@ pub(super) struct Shape {
     pub(super) plain_data: Option<usize>,
     /// `data` stood twice.
     data_again: bool,
+}
+
+/// Bytes between two values.
+#[derive(Debug)]
+struct Piece {
+    bytes: Box<[u8]>,
+    /// The first sixteen, and which bits of them there are: most pieces are no longer, and are
+    /// compared as one number.
+    first: [u64; 2],
+    mask: [u64; 2],
+}
+
+impl Piece {
+    fn new(bytes: &[u8]) -> Self {
+        let mut first = [0; 16];
+        let len = bytes.len().min(16);
+        first[..len].copy_from_slice(&bytes[..len]);
+        let mut mask = [0; 16];
+        mask[..len].fill(u8::MAX);
+        Self { bytes: bytes.into(), first: words(&first), mask: words(&mask) }
+    }
+
+    #[inline]
+    fn stands_at(&self, text: &[u8], at: usize) -> bool {
+        let Some(text) = text.get(at..) else { return false };
+        match text.first_chunk() {
+            Some(first) if self.bytes.len() <= 16 => {
+                let [low, high] = words(first);
+                let differ = (low & self.mask[0]) ^ self.first[0];
+                differ | ((high & self.mask[1]) ^ self.first[1]) == 0
+            }
+            _ => text.starts_with(&self.bytes),
+        }
+    }
+}
+
+#[inline]
+fn words(bytes: &[u8; 16]) -> [u64; 2] {
+    let (words, _) = bytes.as_chunks::<8>();
+    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
 }
 
 impl Shape {
@@ -100,26 +138,22 @@ impl Shape {
     pub(super) fn read(&self, text: &str, at: usize, values: &mut Vec<Value>) -> Option<usize> {
         let bytes = text.as_bytes();
         let mut scanner = Scanner::new(text, at);
-        let mut piece = 0;
-        values.clear();
-        let (last, before) = self.ends.split_last()?;
-        for (slot, end) in before.iter().enumerate() {
-            let expected = &self.literal[piece..*end];
-            if !bytes.get(scanner.at..)?.starts_with(expected) {
+        values.resize(self.keys.len(), Value::Null);
+        let (last, before) = self.pieces.split_last()?;
+        for ((piece, key), value) in before.iter().zip(&self.keys).zip(values.iter_mut()) {
+            if !piece.stands_at(bytes, scanner.at) {
                 return None;
             }
-            scanner.at += expected.len();
-            piece = *end;
-            let depth = if self.keys[slot].level == Level::Data { 2 } else { 1 };
-            values.push(scanner.value(depth).ok()?);
+            scanner.at += piece.bytes.len();
+            let depth = if key.level == Level::Data { 2 } else { 1 };
+            scanner.value_into(value, depth).ok()?;
         }
-        let expected = &self.literal[piece..*last];
-        if !bytes.get(scanner.at..)?.starts_with(expected) {
+        if !last.stands_at(bytes, scanner.at) {
             return None;
         }
         match self.plain_data {
             Some(slot) if matches!(values[slot], Value::Object(_)) => None,
-            _ => Some(scanner.at + expected.len()),
+            _ => Some(scanner.at + last.bytes.len()),
         }
     }
 
@@ -130,7 +164,7 @@ impl Shape {
 
     /// Whether nothing was learned yet.
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.pieces.is_empty()
     }
 
     /// Slot of the topic.
@@ -139,8 +173,7 @@ impl Shape {
     }
 
     fn clear(&mut self) {
-        self.literal.clear();
-        self.ends.clear();
+        self.pieces.clear();
         self.keys.clear();
         self.has_data = false;
         self.plain_data = None;
@@ -220,8 +253,7 @@ impl Learning<'_> {
 
     /// Ends a piece where a value starts; the next one begins where the value ends.
     fn piece(&mut self, text: &str, value_start: usize, value_end: usize) {
-        self.shape.literal.extend_from_slice(&text.as_bytes()[self.from..value_start]);
-        self.shape.ends.push(self.shape.literal.len());
+        self.shape.pieces.push(Piece::new(&text.as_bytes()[self.from..value_start]));
         self.from = value_end;
     }
 }
