@@ -2,6 +2,7 @@
 //!
 //! Promise: the rate found is one that was offered by a clock (`open_loop`) and kept up with.
 
+use crate::multiplexed;
 use crate::open_loop::{self, Load, Served};
 use hdrhistogram::Histogram;
 use std::fmt;
@@ -79,21 +80,53 @@ pub(crate) enum Ask {
     Readings { rows: usize, partitions: u32 },
 }
 
+/// Method, path, media type and body.
+pub(crate) type Parts = (&'static str, &'static str, &'static str, Vec<u8>);
+
 impl Ask {
     /// A few different requests of one connection.
-    pub(crate) fn requests(self, connection: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn parts(self, connection: usize) -> Vec<Parts> {
         match self {
-            Self::Health => vec![request("GET", "/healthz", "text/plain", b"")],
+            Self::Health => vec![("GET", "/healthz", "text/plain", Vec::new())],
             Self::Readings { rows, partitions } => (0..16)
                 .map(|at| {
-                    request(
-                        "POST",
-                        "/v1/readings",
-                        "application/x-ndjson",
-                        &body(connection * 16 + at, rows, partitions),
-                    )
+                    let body = body(connection * 16 + at, rows, partitions);
+                    ("POST", "/v1/readings", "application/x-ndjson", body)
                 })
                 .collect(),
+        }
+    }
+
+    /// The same as they are written over HTTP/1.1.
+    pub(crate) fn requests(self, connection: usize) -> Vec<Vec<u8>> {
+        let written = |(method, path, media, body): Parts| request(method, path, media, &body);
+        self.parts(connection).into_iter().map(written).collect()
+    }
+}
+
+/// How it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// The server takes one request at a time of each connection.
+    Http1,
+    /// Many of each connection are under way.
+    Http2,
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        })
+    }
+}
+
+impl Wire {
+    fn run(self, address: &str, ask: Ask, load: Load) -> Served {
+        match self {
+            Self::Http1 => open_loop::run(address, ask, load),
+            Self::Http2 => multiplexed::run(address, ask, load),
         }
     }
 }
@@ -143,19 +176,19 @@ pub(crate) struct Sustained {
 }
 
 /// Requests answered a second when far more are offered.
-pub(crate) fn capacity(address: &str, ask: Ask) -> f64 {
+pub(crate) fn capacity(address: &str, wire: Wire, ask: Ask) -> f64 {
     let load = Load { requests_per_s: OVERLOAD_PER_S, warm_up: WARM_UP, measured: OVERLOADED };
-    open_loop::run(address, ask, load).answered_per_s
+    wire.run(address, ask, load).answered_per_s
 }
 
 /// Offers what the overloaded server answered, then less and less until it keeps up: as many answers
 /// as requests, give or take [`MISSED_MAX`], and no growing number of them waiting.
-pub(crate) fn sustained(address: &str, ask: Ask) -> Sustained {
-    let capacity_per_s = capacity(address, ask);
+pub(crate) fn sustained(address: &str, wire: Wire, ask: Ask) -> Sustained {
+    let capacity_per_s = capacity(address, wire, ask);
     let mut requests_per_s = capacity_per_s;
     loop {
         let load = Load { requests_per_s, warm_up: WARM_UP, measured: MEASURED };
-        let served = open_loop::run(address, ask, load);
+        let served = wire.run(address, ask, load);
         let missed_max = requests_per_s * MISSED_MAX;
         let kept_up = served.answered_per_s >= requests_per_s - missed_max;
         if kept_up && served.fell_behind as f64 <= missed_max * MEASURED.as_secs_f64() {

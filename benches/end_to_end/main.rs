@@ -7,10 +7,12 @@
 
 mod disk;
 mod load;
+mod multiplexed;
 mod open_loop;
 mod webhook;
 
 use hdrhistogram::Histogram;
+use load::Wire;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -26,7 +28,9 @@ const LOADS: [(&str, usize, u32); 3] = [
     ("http_rows_per_s_100", 100, 4),
     ("http_rows_per_s_1000", 1000, 4),
 ];
-const SINGLE_ROWS: &str = "http_rows_per_s_1";
+/// Single rows into one partition.
+const SINGLE_ROWS: [(&str, Wire); 2] =
+    [("http_rows_per_s_1", Wire::Http2), ("http1_rows_per_s_1", Wire::Http1)];
 const ROUNDS: usize = 5;
 
 fn define(partitions: u32) -> String {
@@ -97,22 +101,25 @@ impl Drop for Server {
 
 /// Single rows against their floor, in rounds: the disk, the server without storing and the load change
 /// places within seconds, because the disk is another from minute to minute. The median rate.
-fn single_rows(server: &Server) -> f64 {
+fn single_rows(server: &Server, wire: Wire) -> f64 {
     let (mut rates, mut reached) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let disk = disk::measure(server.directory.path());
-        let empty = load::capacity(&server.address, load::Ask::Health);
+        let empty = load::capacity(&server.address, wire, load::Ask::Health);
         let ask = load::Ask::Readings { rows: 1, partitions: 1 };
-        let rate = load::sustained(&server.address, ask).requests_per_s;
+        let rate = load::sustained(&server.address, wire, ask).requests_per_s;
         let floor = (empty / 2.0).min(4.0 * disk.syncs_per_s);
         println!(
-            "single rows, round {round}: {rate:.0} rows/s; floor {floor:.0} (half of {empty:.0} requests/s, or 4 for each of {:.0} syncs/s)",
+            "single rows over {wire}, round {round}: {rate:.0} rows/s; floor {floor:.0} (half of {empty:.0} requests/s, or 4 for each of {:.0} syncs/s)",
             disk.syncs_per_s
         );
         rates.push(rate);
         reached.push(rate / floor);
     }
-    println!("single rows: {:.2} of the floor, the median of {ROUNDS} rounds", median(reached));
+    println!(
+        "single rows over {wire}: {:.2} of the floor, the median of {ROUNDS} rounds",
+        median(reached)
+    );
     median(rates)
 }
 
@@ -130,12 +137,13 @@ fn main() {
     let disk = disk::measure(server.directory.path());
     println!("fdatasync of 4 KiB appended: {disk}");
     let mut figures: Vec<(&str, f64, &str)> = Vec::new();
-    let empty = load::capacity(&server.address, load::Ask::Health);
+    let empty = load::capacity(&server.address, Wire::Http1, load::Ask::Health);
     println!("the same server answering 200 without storing: {empty:.0} requests/s");
-    let named: Vec<String> = std::env::args().filter(|name| name.starts_with("http_")).collect();
+    let named: Vec<String> = std::env::args().filter(|name| name.starts_with("http")).collect();
     let wanted = |figure: &str| named.is_empty() || named.iter().any(|name| name == figure);
     for (figure, rows, partitions) in LOADS.into_iter().filter(|(figure, ..)| wanted(figure)) {
-        let sustained = load::sustained(&server.address, load::Ask::Readings { rows, partitions });
+        let sustained =
+            load::sustained(&server.address, Wire::Http1, load::Ask::Readings { rows, partitions });
         let rows_per_s = sustained.requests_per_s * rows as f64;
         println!(
             "requests of {rows:>4} rows, {CONNECTIONS} connections, {partitions} partitions: {rows_per_s:>9.0} rows/s sustained, {:>9.0} overloaded; {}",
@@ -144,9 +152,8 @@ fn main() {
         );
         figures.push((figure, rows_per_s, "rows/s"));
     }
-    if wanted(SINGLE_ROWS) {
-        let single = single_rows(&server);
-        figures.push((SINGLE_ROWS, single, "rows/s"));
+    for (figure, wire) in SINGLE_ROWS.into_iter().filter(|(figure, _)| wanted(figure)) {
+        figures.push((figure, single_rows(&server, wire), "rows/s"));
     }
     if named.is_empty() {
         let webhook = webhook::measure(&server);

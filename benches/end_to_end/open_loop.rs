@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How often what is due is sent and what was answered is read; adds at most this to a latency.
-const TICK: Duration = Duration::from_micros(500);
+pub(crate) const TICK: Duration = Duration::from_micros(500);
 /// Requests sent ahead of their answers on one connection (HTTP/1.1 answers in order); what is due
 /// beyond that waits here, and its time counts.
 const PIPELINED_MAX: u64 = 32;
@@ -24,6 +24,15 @@ pub(crate) struct Load {
     pub(crate) requests_per_s: f64,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
+}
+
+impl Load {
+    /// It begins now.
+    pub(crate) fn begin(self) -> (Schedule, Tally) {
+        let schedule = Schedule { start: Instant::now(), requests_per_s: self.requests_per_s };
+        let from = schedule.start + self.warm_up;
+        (schedule, Tally::new(from, from + self.measured))
+    }
 }
 
 /// What became of a load.
@@ -39,12 +48,10 @@ pub(crate) struct Served {
 pub(crate) fn run(address: &str, ask: Ask, load: Load) -> Served {
     let mut connections: Vec<_> =
         (0..CONNECTIONS).map(|number| Connection::open(address, ask.requests(number))).collect();
-    let schedule = Schedule { start: Instant::now(), requests_per_s: load.requests_per_s };
-    let from = schedule.start + load.warm_up;
-    let end = from + load.measured;
-    let mut tally = Tally { from, end, times: crate::nanoseconds() };
+    let (schedule, mut tally) = load.begin();
+    let (from, end) = (tally.from, tally.end);
     let mut behind_at_start = None;
-    let mut now = schedule.start;
+    let mut now = Instant::now();
     while now < end {
         for (number, connection) in connections.iter_mut().enumerate() {
             connection.receive(|at| schedule.due(number, at), &mut tally);
@@ -60,11 +67,7 @@ pub(crate) fn run(address: &str, ask: Ask, load: Load) -> Served {
     for (number, connection) in connections.iter_mut().enumerate() {
         connection.finish(|at| schedule.due(number, at), &mut tally);
     }
-    Served {
-        answered_per_s: tally.times.len() as f64 / load.measured.as_secs_f64(),
-        latency: Latency(tally.times),
-        fell_behind,
-    }
+    tally.served(load, fell_behind)
 }
 
 fn behind(connections: &[Connection], schedule: &Schedule, now: Instant) -> i64 {
@@ -75,33 +78,42 @@ fn behind(connections: &[Connection], schedule: &Schedule, now: Instant) -> i64 
 }
 
 /// When which request of which connection is due: the connections take turns.
-struct Schedule {
+pub(crate) struct Schedule {
     start: Instant,
     requests_per_s: f64,
 }
 
 impl Schedule {
-    fn due(&self, connection: usize, at: u64) -> Instant {
+    pub(crate) fn due(&self, connection: usize, at: u64) -> Instant {
         let turn = at as f64 * CONNECTIONS as f64 + connection as f64;
         self.start + Duration::from_secs_f64(turn / self.requests_per_s)
     }
 
     /// How many requests of a connection are due by `now`.
-    fn due_until(&self, connection: usize, now: Instant) -> u64 {
+    pub(crate) fn due_until(&self, connection: usize, now: Instant) -> u64 {
         let turns = (now - self.start).as_secs_f64() * self.requests_per_s;
         ((turns - connection as f64) / CONNECTIONS as f64 + 1.0).max(0.0) as u64
     }
 }
 
 /// Times of the answers that came between two moments.
-struct Tally {
-    from: Instant,
-    end: Instant,
+pub(crate) struct Tally {
+    pub(crate) from: Instant,
+    pub(crate) end: Instant,
     times: hdrhistogram::Histogram<u64>,
 }
 
 impl Tally {
-    fn answered(&mut self, due: Instant, now: Instant) {
+    pub(crate) fn new(from: Instant, end: Instant) -> Self {
+        Self { from, end, times: crate::nanoseconds() }
+    }
+
+    pub(crate) fn served(self, load: Load, fell_behind: i64) -> Served {
+        let answered_per_s = self.times.len() as f64 / load.measured.as_secs_f64();
+        Served { answered_per_s, latency: Latency(self.times), fell_behind }
+    }
+
+    pub(crate) fn answered(&mut self, due: Instant, now: Instant) {
         if now >= self.from && now < self.end {
             let took = now.saturating_duration_since(due).as_nanos();
             self.times.saturating_record(u64::try_from(took).unwrap_or(u64::MAX));

@@ -8,6 +8,7 @@ mod accept;
 mod answer;
 mod budget;
 mod confirm;
+mod connection;
 mod dead_letters;
 mod events;
 mod health;

@@ -2,19 +2,19 @@
 //!
 //! Promise: loopback only; at most `connections_max` at once, the next one is told 503; a head that
 //! does not come within `header_timeout_ms` ends its connection; a stop lets answers finish.
-//! HTTP/1.1, without TLS.
+//! Without TLS. Elsewhere: what is spoken on a connection is `connection`'s.
 
 use super::answer::{ErrorAnswer, method_not_allowed, not_found, unread};
+use super::connection::Protocols;
 use crate::model::Limits;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue, ToStrError};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::io;
@@ -29,8 +29,6 @@ use tokio::task::JoinSet;
 
 /// How long a stop waits for answers under way.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Bytes a connection buffers; also the largest request head.
-const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Pause after the system had no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections beyond the limit that are told so at once; more are just closed.
@@ -110,7 +108,7 @@ pub async fn serve(
 
 struct Server {
     router: Router,
-    http: http1::Builder,
+    protocols: Protocols,
     places: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
     stop: watch::Sender<bool>,
@@ -118,13 +116,9 @@ struct Server {
 
 impl Server {
     fn new(router: Router, limits: &Limits) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
-            .header_read_timeout(Duration::from_millis(limits.header_timeout_ms));
         Self {
             router,
-            http,
+            protocols: Protocols::new(limits),
             places: Arc::new(Semaphore::new(limits.connections_max)),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             stop: watch::Sender::new(false),
@@ -146,19 +140,10 @@ impl Server {
             tracing::debug!(%error, "TCP_NODELAY is not to be had");
         }
         let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(move |request| same_machine(router.clone(), request));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let mut stop = self.stop.subscribe();
+        let (protocols, stop) = (self.protocols.clone(), self.stop.subscribe());
         connections.spawn(async move {
-            let mut connection = pin!(connection);
-            let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = &mut stopped => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let answer = move |request| same_machine(router.clone(), request);
+            let ended = protocols.serve(stream, stop, answer).await;
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -193,7 +178,10 @@ async fn same_machine(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let headers = request.headers();
-    if named_locally(headers, header::HOST) && named_locally(headers, header::ORIGIN) {
+    let named = |name| headers.get(name).map(HeaderValue::to_str);
+    // HTTP/2 names the host in the target.
+    let target = request.uri().authority().map(|authority| Ok(authority.as_str()));
+    if [named(header::HOST), named(header::ORIGIN), target].into_iter().flatten().all(is_local) {
         return router.call(request).await;
     }
     let answer =
@@ -203,9 +191,8 @@ async fn same_machine(
     Ok(unread(request.map(Body::new), answer).await.into_response())
 }
 
-fn named_locally(headers: &HeaderMap, name: header::HeaderName) -> bool {
-    let Some(value) = headers.get(name) else { return true };
-    let Ok(value) = value.to_str() else { return false };
+fn is_local(value: Result<&str, ToStrError>) -> bool {
+    let Ok(value) = value else { return false };
     let authority = value.split_once("://").map_or(value, |(_, authority)| authority);
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Real sockets against the doors: what is taken, what is refused, and that nothing else is harmed.
 
 mod client;
+mod http2;
 mod refusals;
 
 use crate::decode::testing::{options, sensors};
