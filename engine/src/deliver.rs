@@ -19,6 +19,7 @@ mod sender; // requests on the wire
 mod worker; // the task of one subscription
 mod redeliver; // an event found again by its id
 mod manager; // all subscriptions
+pub mod interest; // who wants a series, of many
 pub mod live; // live tails
 
 pub use egress::{Allow, EgressError};

@@ -19,6 +19,6 @@ pub use stream::{
     StreamError, StreamOptions, TimeUnit, UnknownFields,
 };
 pub use topic::{
-    TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicPattern, TopicTemplate, check_topic,
-    partition_of,
+    PatternIndex, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicPattern, TopicTemplate,
+    check_topic, partition_of,
 };

@@ -4,15 +4,16 @@
 //! that does not keep up is told how many events it missed and never delays anybody (A3, D3).
 //! Elsewhere: server-sent events are `queries`' wire; what an alarm's event looks like is `event`'s.
 
+mod listeners;
 mod reading_json;
 
 use super::event;
 use crate::alarms::{Transition, transition_rows};
 use arrow::array::RecordBatch;
 use futures::Stream as FuturesStream;
+use listeners::{Listener, Listeners};
 use parking_lot::Mutex;
 use reading_json::reading_json;
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use std::task::{Context, Poll};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 use weir_ingest::log::{EntryBody, InternalLog, Log, LogEntry, Partition, PartitionReader, Stream};
-use weir_ingest::model::{Offset, SeriesId, StreamUid, TopicPattern, reading};
+use weir_ingest::model::{Offset, SeriesId, TopicPattern, reading};
 
 /// Events one listener may have waiting.
 pub const LIVE_EVENTS_MAX: usize = 1_024;
@@ -76,47 +77,6 @@ impl FuturesStream for LiveStream {
     }
 }
 
-/// The hub's end of a listener.
-#[derive(Debug)]
-struct Listener {
-    pattern: TopicPattern,
-    events: mpsc::Sender<LiveEvent>,
-    missed: Arc<AtomicU64>,
-    /// Whether a series matches, by stream and series id; `None` where nobody has looked yet.
-    series: HashMap<StreamUid, Vec<Option<bool>>>,
-}
-
-impl Listener {
-    /// Hands over an event, or counts it as missed; `make` is called only when there is room.
-    fn give(&self, make: impl FnOnce() -> LiveEvent) {
-        let missed = self.missed.swap(0, Ordering::AcqRel);
-        let room = match missed {
-            0 => self.events.capacity() > 0,
-            _ => self.events.try_send(LiveEvent::lagged(missed)).is_ok(),
-        };
-        let given = room && self.events.try_send(make()).is_ok();
-        if !given {
-            let again = if room { 1 } else { missed + 1 };
-            self.missed.fetch_add(again, Ordering::AcqRel);
-        }
-    }
-
-    fn wants_series(&mut self, stream: StreamUid, series: SeriesId, topic: &str) -> bool {
-        let known = self.series.entry(stream).or_default();
-        let index = series.0 as usize;
-        if known.len() <= index {
-            known.resize(index + 1, None);
-        }
-        *known[index].get_or_insert_with(|| self.pattern.matches(topic))
-    }
-
-    fn wants_alarm(&self, transition: &Transition) -> bool {
-        self.pattern.matches(&transition.subject)
-            || transition.members.iter().any(|member| self.pattern.matches(member))
-            || transition.topic.as_deref().is_some_and(|topic| self.pattern.matches(topic))
-    }
-}
-
 /// One partition being followed.
 #[derive(Debug)]
 struct Followed {
@@ -136,7 +96,7 @@ impl Followed {
 /// Everything of one kind.
 #[derive(Debug, Default)]
 struct Side {
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     followed: Vec<Followed>,
 }
 
@@ -175,19 +135,14 @@ impl LiveHub {
     pub fn subscribe(&self, kind: LiveKind, pattern: TopicPattern) -> LiveStream {
         let (sender, events) = mpsc::channel(LIVE_EVENTS_MAX);
         let missed = Arc::new(AtomicU64::new(0));
-        let listener = Listener {
-            pattern,
-            events: sender,
-            missed: Arc::clone(&missed),
-            series: HashMap::new(),
-        };
+        let listener = Listener { pattern, events: sender, missed: Arc::clone(&missed) };
         let mut side = self.side(kind).lock();
         if side.listeners.is_empty() {
             side.followed = self.partitions_now(kind);
         }
         // After a stop the sender is dropped here and the stream ends at once.
         if !*self.stop.borrow() {
-            side.listeners.push(listener);
+            side.listeners.add(listener);
             self.came(kind).notify_one();
         }
         LiveStream { events, missed }
@@ -254,7 +209,7 @@ impl LiveHub {
     fn step(&self, kind: LiveKind) -> Step {
         let mut guard = self.side(kind).lock();
         let side = &mut *guard;
-        side.listeners.retain(|listener| !listener.events.is_closed());
+        side.listeners.forget_gone();
         if side.listeners.is_empty() {
             side.followed.clear();
             return Step::Unheard;
@@ -271,9 +226,7 @@ impl LiveHub {
             }
             if behind > LIVE_BEHIND_ROWS_MAX {
                 followed.reader = followed.partition.reader(end);
-                for listener in &side.listeners {
-                    listener.missed.fetch_add(behind, Ordering::AcqRel);
-                }
+                side.listeners.all_missed(behind);
                 continue;
             }
             match followed.reader.next() {
@@ -316,7 +269,7 @@ enum Step {
     More,
 }
 
-fn tell(listeners: &mut [Listener], stream: Option<&Stream>, entry: &LogEntry) {
+fn tell(listeners: &mut Listeners, stream: Option<&Stream>, entry: &LogEntry) {
     let EntryBody::Rows(batch) = &entry.body else { return };
     match stream {
         Some(stream) => tell_readings(listeners, stream, entry, batch),
@@ -324,19 +277,14 @@ fn tell(listeners: &mut [Listener], stream: Option<&Stream>, entry: &LogEntry) {
     }
 }
 
-fn tell_alarms(listeners: &[Listener], batch: &RecordBatch) {
-    let transitions = match transition_rows::decode(batch) {
-        Ok(transitions) => transitions,
-        Err(error) => {
-            warn!(%error, "transitions cannot be read");
-            return;
+fn tell_alarms(listeners: &Listeners, batch: &RecordBatch) {
+    match transition_rows::decode(batch) {
+        Ok(transitions) => {
+            for transition in &transitions {
+                listeners.tell_alarm(transition, || alarm_event(transition));
+            }
         }
-    };
-    for transition in &transitions {
-        let mut made: Option<LiveEvent> = None;
-        for listener in listeners.iter().filter(|listener| listener.wants_alarm(transition)) {
-            listener.give(|| made.get_or_insert_with(|| alarm_event(transition)).clone());
-        }
+        Err(error) => warn!(%error, "transitions cannot be read"),
     }
 }
 
@@ -349,34 +297,22 @@ fn alarm_event(transition: &Transition) -> LiveEvent {
 }
 
 fn tell_readings(
-    listeners: &mut [Listener],
+    listeners: &mut Listeners,
     stream: &Stream,
     entry: &LogEntry,
     batch: &RecordBatch,
 ) {
     let directory = stream.series().snapshot();
     let definition = stream.definition();
+    let mut audience = listeners.in_stream(stream.uid());
     for (row, series) in reading::series_column(batch).values().iter().enumerate() {
         let topic = directory.topic(SeriesId(*series));
-        let mut made: Option<LiveEvent> = None;
-        for listener in listeners.iter_mut() {
-            if listener.wants_series(stream.uid(), SeriesId(*series), topic) {
-                listener.give(|| {
-                    let make = || LiveEvent {
-                        id: format!(
-                            "{}/{}/{}",
-                            definition.name(),
-                            entry.partition,
-                            entry.base_offset.plus(row as u64)
-                        )
-                        .into(),
-                        event: "reading",
-                        data: reading_json(batch, row, topic).into(),
-                    };
-                    made.get_or_insert_with(make).clone()
-                });
-            }
-        }
+        let offset = entry.base_offset.plus(row as u64);
+        audience.tell(SeriesId(*series), topic, || LiveEvent {
+            id: format!("{}/{}/{offset}", definition.name(), entry.partition).into(),
+            event: "reading",
+            data: reading_json(batch, row, topic).into(),
+        });
     }
 }
 

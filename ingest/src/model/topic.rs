@@ -2,6 +2,10 @@
 //!
 //! Promise: one set of rules (MQTT's) at every door; paths are compared byte by byte, never decoded.
 
+mod index;
+
+pub use index::PatternIndex;
+
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
