@@ -7,6 +7,7 @@
 mod alarms;
 mod history;
 mod internal;
+mod latest;
 mod schemas;
 mod snapshot;
 mod system;
@@ -14,6 +15,7 @@ mod times;
 
 pub use history::StreamTable;
 pub use internal::InternalTable;
+pub use latest::LatestTable;
 pub use schemas::WeirCatalog;
 pub use snapshot::SnapshotTable;
 pub use system::{NoSystem, SystemSource};

@@ -7,6 +7,7 @@
 mod answer;
 mod error;
 mod parameters;
+mod plans;
 mod run;
 
 pub use answer::Answer;
@@ -23,6 +24,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
+use plans::Plans;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug};
 use std::num::NonZeroUsize;
@@ -99,6 +101,7 @@ pub struct Session {
     statements: Arc<dyn Statements>,
     limits: QueryLimits,
     permits: Arc<Semaphore>,
+    plans: Plans,
 }
 
 impl Session {
@@ -113,7 +116,8 @@ impl Session {
         let context = context(&sources, &limits)
             .map_err(|error| QueryError::Internal(error.strip_backtrace()))?;
         let permits = Arc::new(Semaphore::new(limits.concurrent_max));
-        Ok(Self { context, sources, statements, limits, permits })
+        let plans = Plans::default();
+        Ok(Self { context, sources, statements, limits, permits, plans })
     }
 
     /// The limits it keeps.

@@ -6,14 +6,13 @@
 
 mod column;
 mod pump;
+mod rows;
 
 pub use pump::{LatestError, LatestTables};
+pub use rows::LatestRows;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt32Array, UInt64Array,
-};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType, UInt32Type};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use column::LatestColumn;
 use std::sync::Arc;
 use weir_ingest::model::reading::{self, Position};
@@ -79,26 +78,14 @@ impl LatestIndex {
         self.set_sent(stored, &winners);
     }
 
-    /// All series with a reading, in id order, as [`latest_schema`]; `now` makes `age`.
-    pub fn batch(
-        &self,
-        stream: &StreamDefinition,
-        series: &SeriesSnapshot,
+    /// What it holds, to be read; `now` makes `age`.
+    pub fn rows<'i>(
+        &'i self,
+        stream: &'i StreamDefinition,
+        series: &'i SeriesSnapshot,
         now: AppendTime,
-    ) -> RecordBatch {
-        let present: Vec<u32> = (0u32..)
-            .zip(&self.times)
-            .take(series.len())
-            .filter(|(_, time)| **time != NEVER)
-            .map(|(id, _)| id)
-            .collect();
-        let schema = latest_schema(stream);
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| self.column(stream, series, now, &present, field))
-            .collect();
-        RecordBatch::try_new(schema, columns).expect("columns are built from latest_schema")
+    ) -> LatestRows<'i> {
+        LatestRows { index: self, stream, series, now }
     }
 
     fn grow(&mut self, stream: &StreamDefinition, series: usize) {
@@ -144,69 +131,6 @@ impl LatestIndex {
             self.sent[*series as usize] = value;
         }
     }
-
-    fn column(
-        &self,
-        stream: &StreamDefinition,
-        series: &SeriesSnapshot,
-        now: AppendTime,
-        present: &[u32],
-        field: &Field,
-    ) -> ArrayRef {
-        let slots = || present.iter().map(|id| *id as usize);
-        let timestamps = |values: &[i64]| -> ArrayRef {
-            let values = TimestampMicrosecondArray::from_iter_values(slots().map(|s| values[s]));
-            Arc::new(values.with_timezone("UTC"))
-        };
-        let dictionary = |values: &ArrayRef| -> ArrayRef {
-            let keys = UInt32Array::from(present.to_vec());
-            Arc::new(DictionaryArray::<UInt32Type>::new(keys, Arc::clone(values)))
-        };
-        match field.name().as_str() {
-            reading::TIME => timestamps(&self.times),
-            "received_at" => timestamps(&self.appended),
-            reading::SOURCE_TIME => {
-                let sent = slots().map(|s| self.sent[s]).collect::<TimestampMicrosecondArray>();
-                Arc::new(sent.with_timezone("UTC"))
-            }
-            "topic" => dictionary(&series.topics),
-            "partition" => {
-                Arc::new(Int32Array::from_iter_values(slots().map(|s| self.partitions[s])))
-            }
-            "offset" => Arc::new(UInt64Array::from_iter_values(slots().map(|s| self.offsets[s]))),
-            "publisher" => anonymous(present.len()),
-            AGE => Arc::new(Float64Array::from_iter_values(
-                slots().map(|s| seconds_between(self.times[s], now.0)),
-            )),
-            name => match stream.levels().iter().position(|level| level == name) {
-                Some(level) => dictionary(&series.levels[level]),
-                None => self.field(stream, name, present),
-            },
-        }
-    }
-
-    fn field(&self, stream: &StreamDefinition, name: &str, present: &[u32]) -> ArrayRef {
-        let index = stream.columns().iter().position(|column| column.name == name);
-        let index = index.expect("latest_schema names levels and fields of the stream");
-        match self.fields.get(index) {
-            Some(column) => column.gather(present),
-            None => arrow::array::new_null_array(
-                &stream.columns()[index].column_type.data_type(),
-                present.len(),
-            ),
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an age in seconds needs no 53 bits of them")]
-fn seconds_between(earlier_us: i64, later_us: i64) -> f64 {
-    later_us.saturating_sub(earlier_us) as f64 / 1e6
-}
-
-/// Until tokens exist every caller is `anonymous`.
-fn anonymous(rows: usize) -> ArrayRef {
-    let keys = UInt32Array::from(vec![0; rows]);
-    Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(vec!["anonymous"]))))
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl StreamTable {
         let schema = reading::table_schema(&definition);
         Self { stream, definition, schema }
     }
+
+    /// The stream, and its declaration that this is the table of.
+    pub(crate) fn of(&self) -> (&Arc<Stream>, &Arc<StreamDefinition>) {
+        (&self.stream, &self.definition)
+    }
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 use super::alarms::AlarmsNow;
 use super::history::StreamTable;
 use super::internal::InternalTable;
+use super::latest::LatestTable;
 use super::snapshot::SnapshotTable;
 use super::{LATEST, PUBLIC, SYSTEM, Sources, system};
 use arrow::datatypes::SchemaRef;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use weir_engine::alarms::{AlarmBook, transition_rows};
 use weir_engine::deliver::deliveries_schema;
 use weir_engine::runtime::outputs::{errors_schema, late_schema};
-use weir_engine::tables::latest::latest_schema;
 use weir_ingest::doors::dead_letters_schema;
 use weir_ingest::log::InternalLog;
 use weir_ingest::model::EventTime;
@@ -130,12 +130,8 @@ impl SchemaProvider for LatestSchema {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(stream) = self.sources.log.streams().get(name) else { return Ok(None) };
-        let schema = latest_schema(&stream.definition());
         let latest = Arc::clone(&self.sources.latest);
-        let table = SnapshotTable::new(schema, move || {
-            latest.snapshot(&stream).map_err(|error| DataFusionError::External(Box::new(error)))
-        });
-        Ok(Some(Arc::new(table)))
+        Ok(Some(Arc::new(LatestTable::new(latest, stream))))
     }
 
     fn table_exist(&self, name: &str) -> bool {

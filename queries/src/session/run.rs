@@ -1,10 +1,13 @@
 //! Statements one after another: questions are planned here, the rest is handed on.
 
 use super::answer::Deadline;
+use super::plans::is_timeless;
 use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
@@ -131,10 +134,28 @@ impl Session {
         statement: PlannedStatement,
     ) -> datafusion::error::Result<datafusion::execution::SendableRecordBatchStream> {
         let state = self.state();
-        let plan = planner::plan(&state, statement).await?;
+        let plan = self.planned(&state, statement).await?;
+        let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+        execute_stream(yielding(plan)?, state.task_ctx())
+    }
+
+    /// The plan of a statement, optimised; the one that was made before if there is one.
+    async fn planned(
+        &self,
+        state: &SessionState,
+        statement: PlannedStatement,
+    ) -> datafusion::error::Result<LogicalPlan> {
+        let text = statement.to_string();
+        if let Some(plan) = self.plans.of(&text, &self.sources.log) {
+            return Ok(plan);
+        }
+        let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
-        let plan = yielding(state.create_physical_plan(&plan).await?)?;
-        execute_stream(plan, state.task_ctx())
+        let optimised = state.optimize(&plan)?;
+        if is_timeless(&plan) {
+            self.plans.keep(&text, &optimised);
+        }
+        Ok(optimised)
     }
 
     async fn create_table(&self, statement: TableStatement) -> Result<String, QueryError> {

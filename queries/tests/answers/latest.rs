@@ -2,6 +2,7 @@
 
 use crate::building::{Building, HOUR_US, MIDNIGHT_US};
 use std::time::Duration;
+use weir_ingest::model::{Column, ColumnType};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_reading_is_in_the_next_answer() {
@@ -38,4 +39,66 @@ async fn age_counts_from_the_event_time_by_the_logs_clock() {
 ",
         )
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_asked_again_sees_new_readings_new_rooms_and_new_columns() {
+    let building = Building::new();
+    let question = "SELECT * FROM latest.climate WHERE room IN ('1', '9') AND topic LIKE '%climate' \
+         ORDER BY room";
+    let rooms =
+        "SELECT room, temperature FROM latest.climate WHERE room IN ('1', '9') ORDER BY room";
+    building.publish(&[Building::reading("1", MIDNIGHT_US, 20.0, None)]);
+    for _ in 0..2 {
+        assert!(!building.ask(question).await.contains("humidity"));
+        building.ask(rooms).await;
+    }
+    building.publish(&[
+        Building::reading("1", MIDNIGHT_US + 1, 21.0, None),
+        Building::reading("2", MIDNIGHT_US, 5.0, None),
+        Building::reading("9", MIDNIGHT_US, 22.0, None),
+    ]);
+    building
+        .check(
+            rooms,
+            "
++------+-------------+
+| room | temperature |
++------+-------------+
+| 1    | 21.0        |
+| 9    | 22.0        |
++------+-------------+
+",
+        )
+        .await;
+    let humidity =
+        Column { name: "humidity".to_owned(), column_type: ColumnType::Double, unit: None };
+    building.log.add_column("climate", humidity).unwrap();
+    assert!(building.ask(question).await.contains("humidity"));
+    building.log.drop_stream("climate").unwrap();
+    building.refused(question).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn now_is_when_a_question_is_asked_however_often_it_was_asked_before() {
+    let building = Building::new();
+    building.publish(&[Building::reading("1", MIDNIGHT_US + 24 * HOUR_US, 20.0, None)]);
+    let question =
+        "SELECT CAST(extract(epoch FROM now() - time) AS BIGINT) AS ago, age FROM latest.climate";
+    for seconds in [0, 30, 60] {
+        let got = building.ask(question).await;
+        assert!(got.contains(&format!("| {seconds:<3} | {seconds}.0")), "{got}");
+        building.clock.advance(Duration::from_secs(30));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_on_a_level_that_fails_is_refused_with_its_text() {
+    let building = Building::new();
+    building.publish(&[Building::reading("1", MIDNIGHT_US, 20.0, None)]);
+    let question = "SELECT room FROM latest.climate WHERE CAST(room AS INT) = 1";
+    assert!(building.ask(question).await.contains("| 1    |"));
+    building.publish(&[Building::reading("attic", MIDNIGHT_US, 20.0, None)]);
+    let refused = building.refused(question).await.to_string();
+    assert!(refused.contains("attic"), "{refused}");
 }

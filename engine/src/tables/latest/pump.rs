@@ -3,14 +3,13 @@
 //! Promise: a snapshot holds every reading that was durable when it was asked for; the background
 //! pump only makes asking cheap.
 
-use super::LatestIndex;
-use arrow::array::RecordBatch;
+use super::{LatestIndex, LatestRows};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::log::{EntryBody, Log, PartitionReader, ReadError, Stream};
-use weir_ingest::model::{AppendTime, StreamUid};
+use weir_ingest::model::{AppendTime, StreamDefinition, StreamUid};
 
 /// Pause between two rounds of the pump, so that a busy log is read in larger bites.
 const PUMP_PAUSE: Duration = Duration::from_millis(50);
@@ -48,28 +47,22 @@ impl LatestTables {
         Self { log, streams: Mutex::new(HashMap::new()) }
     }
 
-    /// The newest reading of each series, with `age` by the log's clock. Reads files: call it on a
-    /// blocking thread.
+    /// Reads the newest readings of a stream as it was declared in `definition`, with `age` by the log's
+    /// clock. Reads files: call it on a blocking thread.
     /// # Errors
     /// The log cannot be read.
-    pub fn snapshot(&self, stream: &Arc<Stream>) -> Result<RecordBatch, LatestError> {
-        let now = AppendTime(self.log.clock().wall_us());
-        self.snapshot_at(stream, now)
-    }
-
-    /// As [`Self::snapshot`], with `age` by `now`.
-    /// # Errors
-    /// The log cannot be read.
-    pub fn snapshot_at(
+    pub fn read<T>(
         &self,
         stream: &Arc<Stream>,
-        now: AppendTime,
-    ) -> Result<RecordBatch, LatestError> {
+        definition: &StreamDefinition,
+        read: impl FnOnce(LatestRows<'_>) -> T,
+    ) -> Result<T, LatestError> {
+        let now = AppendTime(self.log.clock().wall_us());
         let followed = self.follow(stream);
         let mut followed = followed.lock();
         followed.catch_up(stream)?;
-        let definition = stream.definition();
-        Ok(followed.index.batch(&definition, &stream.series().snapshot(), now))
+        let series = stream.series().snapshot();
+        Ok(read(followed.index.rows(definition, &series, now)))
     }
 
     /// Reads on in every stream, once. Blocks on files.

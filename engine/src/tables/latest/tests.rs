@@ -59,7 +59,7 @@ fn check(batches: &[(Position, &[Row])], expected: &[(&str, i64, Option<f64>, Op
         index.apply(&stream, *position, &stored(&stream, rows));
     }
     let series = directory(&stream, &["a", "b", "c"]).snapshot();
-    let batch = index.batch(&stream, &series, AppendTime(100_000_000));
+    let batch = index.rows(&stream, &series, AppendTime(100_000_000)).all();
     let got: Vec<_> = (0..batch.num_rows()).map(|row| describe(&batch, row)).collect();
     let expected: Vec<_> =
         expected.iter().map(|e| (e.0.to_owned(), e.1, e.2, e.3.map(ToOwned::to_owned))).collect();
@@ -123,6 +123,6 @@ fn a_column_added_later_is_null_for_older_readings() {
     index.apply(&old, at(0, 50), &stored(&old, &[(0, 30, Some(1.0), None)]));
     let new = old.with_column(column("co2", ColumnType::Double)).unwrap();
     let series = directory(&old, &["a"]).snapshot();
-    let batch = index.batch(&new, &series, AppendTime(100_000_000));
+    let batch = index.rows(&new, &series, AppendTime(100_000_000)).all();
     assert!(batch.column_by_name("co2").unwrap().is_null(0));
 }

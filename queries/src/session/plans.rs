@@ -1,0 +1,117 @@
+//! Plans that are used again: the same text with the same values, over the same declarations.
+//!
+//! Promise: what is kept is how to answer, never an answer; a plan is used only while every table it
+//! reads is declared as it was. Elsewhere: what a table holds is read at every use.
+
+use crate::catalog::{LatestTable, StreamTable};
+use datafusion::catalog::default_table_source::source_as_provider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use weir_ingest::log::{Log, Stream};
+use weir_ingest::model::StreamDefinition;
+
+/// How many are kept; the one that was not used for longest goes.
+const KEPT: usize = 64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Plans(Mutex<VecDeque<Plan>>);
+
+#[derive(Debug, Clone)]
+struct Plan {
+    /// The statement, values bound.
+    text: Arc<str>,
+    /// Optimised.
+    plan: LogicalPlan,
+    reads: Vec<Read>,
+}
+
+/// What a plan reads.
+#[derive(Debug, Clone)]
+struct Read {
+    stream: Arc<Stream>,
+    definition: Arc<StreamDefinition>,
+}
+
+impl Read {
+    /// Whether the stream is still there, declared as it was.
+    fn is_current(&self, log: &Log) -> bool {
+        log.streams().get(self.definition.name()).is_some_and(|stream| {
+            Arc::ptr_eq(&stream, &self.stream)
+                && Arc::ptr_eq(&stream.definition(), &self.definition)
+        })
+    }
+}
+
+impl Plans {
+    /// The plan of a statement, if it is kept and may be used.
+    pub(super) fn of(&self, text: &str, log: &Log) -> Option<LogicalPlan> {
+        let mut plans = self.0.lock();
+        let at = plans.iter().position(|plan| &*plan.text == text)?;
+        let plan = plans.remove(at)?;
+        if !plan.reads.iter().all(|read| read.is_current(log)) {
+            return None;
+        }
+        let found = plan.plan.clone();
+        plans.push_back(plan);
+        Some(found)
+    }
+
+    /// Keeps the plan of a statement, if it says the same whenever it is used.
+    pub(super) fn keep(&self, text: &str, plan: &LogicalPlan) {
+        let Ok(Some(reads)) = reads_of(plan) else { return };
+        let mut plans = self.0.lock();
+        plans.retain(|known| &*known.text != text);
+        if plans.len() == KEPT {
+            plans.pop_front();
+        }
+        plans.push_back(Plan { text: text.into(), plan: plan.clone(), reads });
+    }
+}
+
+/// The streams that a plan reads; `None` if it reads anything else, or depends on when it is made.
+fn reads_of(plan: &LogicalPlan) -> Result<Option<Vec<Read>>> {
+    let (mut reads, mut may) = (Vec::new(), true);
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => {
+                let provider = source_as_provider(&scan.source)?;
+                let of = match provider.downcast_ref::<LatestTable>() {
+                    Some(latest) => Some(latest.of()),
+                    None => provider.downcast_ref::<StreamTable>().map(StreamTable::of),
+                };
+                match of {
+                    Some((stream, definition)) => reads.push(Read {
+                        stream: Arc::clone(stream),
+                        definition: Arc::clone(definition),
+                    }),
+                    None => may = false,
+                }
+            }
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => may = false,
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(may.then_some(reads))
+}
+
+/// Whether a plan, not optimised yet, says the same whenever it is made: `now()` becomes a constant.
+pub(super) fn is_timeless(plan: &LogicalPlan) -> bool {
+    let depends = |expr: &Expr| match expr {
+        Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+        _ => false,
+    };
+    let mut timeless = true;
+    let looked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            timeless &= !expr.exists(|expr| Ok(depends(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    looked.is_ok() && timeless
+}
