@@ -1,7 +1,7 @@
 //! Open-loop load over HTTP/2: requests of one connection do not wait for each other.
 //!
-//! Promise: as in `open_loop`; here each request that is due is sent at once, up to what the server
-//! lets a connection have under way.
+//! Promise: as in `open_loop`; here each request that is due is sent at once, up to `UNDER_WAY_MAX` of a
+//! connection.
 
 use crate::CONNECTIONS;
 use crate::load::Ask;
@@ -14,13 +14,22 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+/// Requests under way on one connection: fewer than the server allows, because what it counts as
+/// ended reaches the client later. What is due beyond that waits here, and its time counts.
+const UNDER_WAY_MAX: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is counted while the load runs.
 struct Shared {
     schedule: Schedule,
     tally: RefCell<Tally>,
-    under_way: Cell<u64>,
+    under_way: [Cell<u64>; CONNECTIONS],
+}
+
+impl Shared {
+    fn under_way(&self) -> u64 {
+        self.under_way.iter().map(Cell::get).sum()
+    }
 }
 
 /// Offers `load` over [`CONNECTIONS`]; all of them on this thread.
@@ -37,7 +46,8 @@ async fn offer(address: &str, ask: Ask, load: Load) -> Served {
     }
     let (schedule, tally) = load.begin();
     let (from, end) = (tally.from, tally.end);
-    let shared = Rc::new(Shared { schedule, tally: RefCell::new(tally), under_way: Cell::new(0) });
+    let shared =
+        Rc::new(Shared { schedule, tally: RefCell::new(tally), under_way: Default::default() });
     let mut behind_at_start = None;
     let mut now = Instant::now();
     while now < end {
@@ -47,7 +57,7 @@ async fn offer(address: &str, ask: Ask, load: Load) -> Served {
             connection.send(number, due, &shared);
             unsent += due.saturating_sub(connection.sent);
         }
-        let behind = i64::try_from(unsent + shared.under_way.get()).unwrap_or(i64::MAX);
+        let behind = i64::try_from(unsent + shared.under_way()).unwrap_or(i64::MAX);
         if now >= from {
             behind_at_start.get_or_insert(behind);
         }
@@ -59,9 +69,9 @@ async fn offer(address: &str, ask: Ask, load: Load) -> Served {
         .enumerate()
         .map(|(number, c)| shared.schedule.due_until(number, now).saturating_sub(c.sent))
         .sum();
-    let behind = i64::try_from(unsent + shared.under_way.get()).unwrap_or(i64::MAX);
+    let behind = i64::try_from(unsent + shared.under_way()).unwrap_or(i64::MAX);
     let started = Instant::now();
-    while shared.under_way.get() > 0 {
+    while shared.under_way() > 0 {
         assert!(started.elapsed() < PATIENCE, "the server answers what it was sent");
         tokio::time::sleep(TICK).await;
     }
@@ -96,7 +106,8 @@ impl Connection {
 
     /// Sends what is due, as far as the server lets it be under way.
     fn send(&mut self, number: usize, due: u64, shared: &Rc<Shared>) {
-        while self.sent < due && self.is_ready() {
+        let under_way = &shared.under_way[number];
+        while self.sent < due && under_way.get() < UNDER_WAY_MAX {
             let at = self.sent;
             let (request, body) = &self.requests[(at % self.requests.len() as u64) as usize];
             let (answer, mut rest) =
@@ -105,7 +116,7 @@ impl Connection {
                 rest.send_data(body.clone(), true).expect("it is sent");
             }
             self.sent += 1;
-            shared.under_way.set(shared.under_way.get() + 1);
+            under_way.set(under_way.get() + 1);
             let shared = Rc::clone(shared);
             tokio::task::spawn_local(async move {
                 let mut answer = answer.await.expect("an answer");
@@ -116,13 +127,9 @@ impl Connection {
                 }
                 let due = shared.schedule.due(number, at);
                 shared.tally.borrow_mut().answered(due, Instant::now());
-                shared.under_way.set(shared.under_way.get() - 1);
+                let under_way = &shared.under_way[number];
+                under_way.set(under_way.get() - 1);
             });
         }
-    }
-
-    fn is_ready(&mut self) -> bool {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        matches!(self.sender.poll_ready(&mut context), std::task::Poll::Ready(Ok(())))
     }
 }
