@@ -3,7 +3,7 @@
 //! Promise: exactly the operators that the server runs, on a simulated clock; NDJSON comes out.
 
 use anyhow::{Context, Result, anyhow};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use weir_engine::runtime::replay::{AtEnd, ReplayOptions, replay_data, replay_file};
 
@@ -78,13 +78,13 @@ fn options(arguments: &Arguments) -> ReplayOptions {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the user's file, not the log")]
-fn readings(file: &Path) -> Result<Box<dyn BufRead>> {
+fn readings(file: &Path) -> Result<Box<dyn Read>> {
     if file.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
+        return Ok(Box::new(std::io::stdin()));
     }
     let opened =
         std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    Ok(Box::new(BufReader::with_capacity(1 << 20, opened)))
+    Ok(Box::new(opened))
 }
 
 #[allow(clippy::disallowed_methods, reason = "the user's file, not the log")]

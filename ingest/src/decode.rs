@@ -23,7 +23,7 @@ mod time;
 pub use body::{BodyError, BodyKind, DECODED_BYTES_MAX, decode_body};
 pub use dedupe::dedupe_hash;
 pub use event::{CloudEvent, decode_events};
-pub use json::{Decoder, Grouping, topic_of};
+pub use json::{Decoder, topic_of};
 pub use time::epoch_us;
 
 use crate::log::Stream;
@@ -38,6 +38,8 @@ pub struct Decoded {
     pub rows: Vec<DecodedRows>,
     /// Refused rows, in order.
     pub refused: Vec<Refusal>,
+    /// Of rows in arrival order, the topics that were not there before: they go on from the last number.
+    pub topics: Vec<Arc<str>>,
     /// About what both take in memory.
     pub bytes: usize,
 }
@@ -47,9 +49,9 @@ pub struct Decoded {
 pub struct DecodedRows {
     /// Their stream.
     pub stream: Arc<Stream>,
-    /// Their partition; that of the first where rows are grouped by stream.
+    /// Their partition; not said of rows in arrival order.
     pub partition: PartitionId,
-    /// `model::reading::stored_schema`.
+    /// `model::reading::stored_schema`; of rows in arrival order the series are numbers of topics.
     pub batch: RecordBatch,
     /// Each row's position in the request.
     pub indexes: Vec<u32>,

@@ -215,8 +215,18 @@ pub fn json_rows(batch: &RecordBatch) -> Vec<String> {
 
 /// `batch`'s rows as JSON objects; NULLs are written.
 pub fn json_objects(batch: &RecordBatch) -> Vec<String> {
+    objects(batch).lines().map(str::to_owned).collect()
+}
+
+/// As [`json_rows`], one a line.
+pub fn json_lines(batch: &RecordBatch) -> String {
+    let visible: Vec<usize> = (0..batch.num_columns() - 1).collect();
+    objects(&batch.project(&visible).expect("columns of the batch"))
+}
+
+fn objects(batch: &RecordBatch) -> String {
     if batch.num_columns() == 0 {
-        return vec!["{}".to_owned(); batch.num_rows()];
+        return "{}\n".repeat(batch.num_rows());
     }
     let mut bytes = Vec::new();
     let mut writer = arrow::json::WriterBuilder::new()
@@ -225,9 +235,9 @@ pub fn json_objects(batch: &RecordBatch) -> Vec<String> {
     let written = writer.write(batch).and_then(|()| writer.finish());
     drop(writer);
     match written {
-        Ok(()) => String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect(),
+        Ok(()) => String::from_utf8(bytes).expect("JSON is UTF-8"),
         // A type that JSON cannot carry: the outputs go on without their values.
-        Err(error) => vec![format!("{{\"error\":{:?}}}", error.to_string()); batch.num_rows()],
+        Err(error) => format!("{{\"error\":{:?}}}\n", error.to_string()).repeat(batch.num_rows()),
     }
 }
 

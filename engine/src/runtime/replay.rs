@@ -4,11 +4,15 @@
 //! Promise: exactly the operators that the server runs; only the clock is simulated. However the input
 //! is cut into batches, the same lines come out in the same order.
 
-mod arrivals; // lines become inputs, ticks in between
+mod arrivals; // decoded rows become inputs, ticks in between
+mod chunks; // the input in pieces of whole lines
 mod data; // the rules of a data directory over its own log
+mod decoding; // lines become columns, ahead of the rules
 mod derived; // what rules write is read by others
 mod definitions; // streams, tables and rules of a file
 mod lines; // outputs as NDJSON
+mod segments; // rows and refusals in arrival order
+mod topics; // topics get their series
 
 pub use data::replay_data;
 pub use lines::Summary;
@@ -18,12 +22,15 @@ use super::runner::Runner;
 use super::versions::{Step, Versions};
 use crate::sql::SqlError;
 use crate::stream::input::Input;
-use arrivals::Arrivals;
+use arrivals::{Arrivals, Arrived};
+use decoding::{Clock, Decoding};
 use definitions::{Definitions, ReplayedRule};
 use derived::DerivedOffsets;
 use lines::Lines;
-use std::io::{BufRead, Write};
-use weir_ingest::model::AppendTime;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use weir_ingest::log::Stream;
+use weir_ingest::model::{AppendTime, MissingTime};
 
 /// How a file is replayed.
 #[derive(Debug, Clone)]
@@ -88,7 +95,7 @@ pub enum ReplayError {
 /// The definitions are wrong, input or output fail, or a rule fails.
 pub fn replay_file(
     define: &str,
-    input: impl BufRead,
+    input: impl Read,
     options: &ReplayOptions,
     out: &mut dyn Write,
 ) -> Result<Summary, ReplayError> {
@@ -103,17 +110,18 @@ pub fn replay_file(
         replay.feed(&definitions, input)?;
     }
     let mut arrivals = Arrivals::new(&definitions, options);
-    for line in input.split(b'\n') {
-        arrivals.push(&line?);
-        let due = options.restart_every.is_some_and(|n| arrivals.readings().is_multiple_of(n));
-        if arrivals.pending() >= options.batch.max(1) || due {
-            replay.take(&definitions, &mut arrivals)?;
+    std::thread::scope(|scope| {
+        let streams = definitions.log.streams();
+        let mut decoding = match clock(&definitions, options) {
+            None => Decoding::ahead(scope, streams, input),
+            Some(clock) => Decoding::one_by_one(streams, input, clock),
+        };
+        while let Some(chunk) = decoding.next(arrivals.clock())? {
+            arrivals.take(chunk);
+            replay.take(&definitions, &mut arrivals, options)?;
         }
-        if due {
-            replay.restart(&definitions)?;
-        }
-    }
-    replay.take(&definitions, &mut arrivals)?;
+        Ok::<_, ReplayError>(())
+    })?;
     match options.at_end {
         AtEnd::Flush => {
             for input in arrivals.flush() {
@@ -134,6 +142,17 @@ pub fn replay_file(
     Ok(summary)
 }
 
+/// What tells the clock of a row while it is decoded, where that matters.
+fn clock(definitions: &Definitions, options: &ReplayOptions) -> Option<Clock> {
+    let stamps =
+        |stream: &Arc<Stream>| matches!(stream.definition().options().time, MissingTime::Arrival);
+    match &options.arrival {
+        Some(field) => Some(Clock::Field(field.clone())),
+        None if definitions.streams.iter().any(stamps) => Some(Clock::Rows),
+        None => None,
+    }
+}
+
 /// Whether outputs are written as lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Saying {
@@ -149,24 +168,31 @@ struct Replay<'o> {
 }
 
 impl Replay<'_> {
+    /// Takes what is decoded.
     fn take(
         &mut self,
         definitions: &Definitions,
         arrivals: &mut Arrivals<'_>,
+        options: &ReplayOptions,
     ) -> Result<(), ReplayError> {
-        let boundaries = |runners: &[Runner]| -> Option<i64> {
+        let boundary = |runners: &[Runner]| -> Option<i64> {
             runners.iter().filter_map(Runner::next_boundary).min()
         };
-        arrivals.decode();
-        while let Some(next) = arrivals.next(boundaries(&self.runners)) {
-            match next {
-                arrivals::Arrived::Input(input) => self.feed(definitions, &input)?,
-                arrivals::Arrived::Refused { after, line, reason } => {
+        loop {
+            let before = arrivals.readings();
+            match arrivals.next(boundary(&self.runners)) {
+                None => return Ok(()),
+                Some(Arrived::Input(input)) => self.feed(definitions, &input)?,
+                Some(Arrived::Refused { after, line, reason }) => {
                     self.lines.dead_letter(after, line, &reason);
                 }
             }
+            self.lines.settle()?;
+            let restarts = |readings: usize| options.restart_every.map(|every| readings / every);
+            if restarts(arrivals.readings()) > restarts(before) {
+                self.restart(definitions)?;
+            }
         }
-        Ok(self.lines.settle()?)
     }
 
     /// Feeds one input to every rule that reads it, and what they write to those that read that.

@@ -6,6 +6,7 @@
 
 mod counting;
 mod dense;
+mod lanes; // rows of several partitions at once
 mod along;
 mod deriving;
 mod evaluate;

@@ -110,14 +110,17 @@ pub enum Lane<T: arrow::datatypes::ArrowNativeType> {
 }
 
 impl<T: arrow::datatypes::ArrowNativeType> Lane<T> {
-    fn get(&self, row: usize) -> T {
+    /// The value of a row.
+    pub fn get(&self, row: usize) -> T {
         match self {
             Self::Same(value) => *value,
             Self::Each(values) => values[row],
         }
     }
 
-    fn slice(&self, from: usize, rows: usize) -> Self {
+    /// The values of the rows `from .. from + rows`; zero-copy.
+    #[must_use]
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
         match self {
             Self::Same(value) => Self::Same(*value),
             Self::Each(values) => Self::Each(values.slice(from, rows)),

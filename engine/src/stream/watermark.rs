@@ -253,6 +253,11 @@ impl Progress {
             && others.into_iter().all(|other| self.of(until, other) >= boundary)
     }
 
+    /// Whether a lane has come to `boundary`, for windows or for timers.
+    pub fn is_at(&self, lane: usize, boundary: i64) -> bool {
+        [Until::Closed, Until::Timed].iter().any(|until| self.of(*until, lane) >= boundary)
+    }
+
     /// The event time at which a lane's watermark is `boundary`.
     pub fn time_that_reaches(&self, lane: usize, boundary: i64) -> i64 {
         boundary.saturating_add(self.lateness_us[self.lanes[lane].stream])

@@ -109,25 +109,43 @@ fn first_line_is_whole(body: &[u8]) -> bool {
 }
 
 fn lines(decoder: &mut Decoder<'_>, body: &[u8], now: AppendTime) -> Result<(), BodyError> {
+    each_line(decoder, body, |_, _| now, within_bounds).map(drop)
+}
+
+impl Decoder<'_> {
+    /// JSON readings, one a line; a row's index is that of its line. `now` tells the clock at each line
+    /// that is not blank. The number of lines.
+    pub fn push_lines(&mut self, text: &[u8], now: impl FnMut(u32, &[u8]) -> AppendTime) -> u32 {
+        let all = |_: &Self| Ok::<_, std::convert::Infallible>(());
+        let Ok(lines) = each_line(self, text, now, all);
+        lines
+    }
+}
+
+fn each_line<'a, E>(
+    decoder: &mut Decoder<'a>,
+    body: &[u8],
+    mut now: impl FnMut(u32, &[u8]) -> AppendTime,
+    check: impl Fn(&Decoder<'a>) -> Result<(), E>,
+) -> Result<u32, E> {
     let text = std::str::from_utf8(body).ok();
     let mut start = 0;
     let mut index = 0;
     while start < body.len() {
         let end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |at| start + at);
+        let line = &body[start..end];
         match text {
-            Some(text) if !is_blank(&body[start..end]) => {
-                decoder.push_text(&text[start..end], index, now);
+            Some(text) if !is_blank(line) => {
+                decoder.push_text(&text[start..end], index, now(index, line));
             }
-            None if !is_blank(&body[start..end]) => {
-                decoder.push_json(&body[start..end], index, now);
-            }
+            None if !is_blank(line) => decoder.push_json(line, index, now(index, line)),
             _ => {}
         }
-        within_bounds(decoder)?;
+        check(decoder)?;
         index += 1;
         start = end + 1;
     }
-    Ok(())
+    Ok(index)
 }
 
 fn is_blank(line: &[u8]) -> bool {

@@ -28,7 +28,7 @@ const REFUSAL_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Decoder<'a> {
     pub(super) streams: &'a Streams,
-    grouping: Grouping,
+    /// Where rows stay in arrival order.
     known: Option<KnownTopics>,
     shapes: Shapes,
     cells: Vec<Cell>,
@@ -38,22 +38,13 @@ pub struct Decoder<'a> {
     bytes: usize,
 }
 
-/// Which rows share a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grouping {
-    /// Those of a partition, ready to append.
-    Partition,
-    /// All of a stream, in the order they came.
-    Stream,
-}
-
 /// A stream that rows went to.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) stream: Arc<Stream>,
     /// One version for all rows of the request.
     pub(super) definition: Arc<StreamDefinition>,
-    /// By partition, or one for all.
+    /// By partition.
     groups: Vec<Group>,
 }
 
@@ -73,7 +64,6 @@ impl<'a> Decoder<'a> {
     pub fn new(streams: &'a Streams) -> Self {
         Self {
             streams,
-            grouping: Grouping::Partition,
             known: None,
             shapes: Shapes::default(),
             cells: Vec::new(),
@@ -84,10 +74,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A decoder for many rows in the order they came, of streams that nobody changes meanwhile.
+    /// A decoder for many rows, of streams that nobody changes meanwhile: the rows of a stream stay in
+    /// the order they came, and topics get numbers of the decoder's own instead of series ids.
     pub fn in_arrival_order(streams: &'a Streams) -> Self {
-        let known = Some(KnownTopics::default());
-        Self { grouping: Grouping::Stream, known, ..Self::new(streams) }
+        Self { known: Some(KnownTopics::default()), ..Self::new(streams) }
     }
 
     /// One JSON reading. `index` is its position in the request, `now` the clock its time is held
@@ -200,7 +190,8 @@ impl<'a> Decoder<'a> {
         }
         let bytes = std::mem::take(&mut self.bytes);
         let rows = std::mem::take(&mut self.rows);
-        Decoded { rows, refused: std::mem::take(&mut self.refused), bytes }
+        let topics = self.known.as_mut().map(KnownTopics::new_ones).unwrap_or_default();
+        Decoded { rows, refused: std::mem::take(&mut self.refused), topics, bytes }
     }
 
     /// The number of the stream among those seen.
@@ -237,7 +228,10 @@ impl<'a> Decoder<'a> {
         // Only now: a refused row must not use up a series id.
         let place = match found {
             Some(place) => place,
-            None => Place::new(target, &self.streams.route(&topic)?),
+            None => match &mut self.known {
+                Some(known) => known.add(&topic, target),
+                None => Place::new(target, &self.streams.route(&topic)?),
+            },
         };
         let head = Head { time, series: place.series, source_time, dedupe, index };
         self.push(place, head, text);
@@ -245,19 +239,15 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Where the rows of a topic go that has a series; `None` for one not seen before.
+    /// Where the rows of a topic go that was seen before.
     #[inline]
     fn place(&mut self, topic: &str) -> Result<Option<Place>, RefusalReason> {
-        if let Some(place) = self.known.as_mut().and_then(|known| known.find(topic)) {
-            return Ok(Some(place));
+        if let Some(known) = &mut self.known {
+            return Ok(known.find(topic));
         }
         let Some(route) = self.streams.find(topic) else { return Ok(None) };
         route.stream.check_door(topic)?;
-        let place = Place::new(self.target(&route.stream), &route);
-        if let Some(known) = &mut self.known {
-            known.add(topic, place);
-        }
-        Ok(Some(place))
+        Ok(Some(Place::new(self.target(&route.stream), &route)))
     }
 
     #[inline]
@@ -323,10 +313,7 @@ impl<'a> Decoder<'a> {
     #[inline]
     fn push(&mut self, place: Place, head: Head, text: &str) {
         let Target { stream, definition, groups } = &mut self.targets[place.target];
-        let group = match self.grouping {
-            Grouping::Partition => place.partition.0 as usize,
-            Grouping::Stream => 0,
-        };
+        let group = place.partition.0 as usize;
         if groups.len() <= group {
             groups.resize_with(group + 1, || None);
         }

@@ -120,6 +120,11 @@ impl TickPolicy {
             .min()
     }
 
+    /// Before this time no tick is due, whatever rows come until then.
+    pub fn quiet_until(&self) -> Option<AppendTime> {
+        self.partitions.iter().map(|p| AppendTime(p.next_slot)).min()
+    }
+
     /// What is to be expected for a partition.
     pub fn outlook(&self, partition: PartitionId) -> TickOutlook {
         let Some(newest) = self.newest else { return TickOutlook::Silent };

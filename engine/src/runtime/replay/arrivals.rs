@@ -1,16 +1,19 @@
-//! Lines become inputs: decoded, each row with its own append time, ticks before the rows they precede.
+//! Decoded rows become inputs: each with its own append time, ticks before the rows they precede.
 
+use super::decoding::DecodedChunk;
 use super::definitions::Definitions;
+use super::segments::{Segment, segments};
+use super::topics::Topics;
 use super::{ReplayOptions, Summary};
 use crate::stream::input::{Flush, Input, Lane, Offsets, Rows};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::interleave_record_batch;
-use sonic_rs::JsonValueTrait;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
-use weir_ingest::decode::{Decoded, DecodedRows, Decoder};
 use weir_ingest::log::{Admission, DedupeWindow, TickPolicy};
-use weir_ingest::model::{AppendTime, EventTime, PartitionId, reading};
+use weir_ingest::model::{
+    AppendTime, EventTime, PartitionId, SeriesSnapshot, StreamDefinition, reading,
+};
 
 /// What comes next.
 pub(super) enum Arrived {
@@ -18,10 +21,18 @@ pub(super) enum Arrived {
     Refused { after: AppendTime, line: u64, reason: String },
 }
 
-/// Where the pieces of a decoded chunk stand in arrival order.
-enum Piece {
-    Row { rows: usize, row: usize, arrival: i64 },
-    Refused { line: u64, reason: String },
+/// Rows of one stream in arrival order, series and partitions in place.
+pub(super) struct Taken {
+    pub(super) stream: usize,
+    /// `reading::stored_schema` without hidden columns.
+    pub(super) batch: RecordBatch,
+    pub(super) partitions: Lane<u32>,
+    pub(super) definition: Arc<StreamDefinition>,
+    pub(super) series: Arc<SeriesSnapshot>,
+    /// Hashes of ids, where rows have any.
+    pub(super) dedupe: Option<RecordBatch>,
+    /// Line of each, in the chunk.
+    pub(super) lines: Vec<u32>,
 }
 
 struct StreamState {
@@ -33,22 +44,27 @@ struct StreamState {
 
 pub(super) struct Arrivals<'d> {
     definitions: &'d Definitions,
-    decoder: Decoder<'d>,
-    arrival: Option<String>,
-    /// Lines not decoded yet: text and number.
-    lines: Vec<(Vec<u8>, u64)>,
-    decoded: Decoded,
-    pieces: VecDeque<Piece>,
+    topics: Topics<'d>,
+    /// Rows of the chunk, and where they stand in arrival order.
+    taken: Vec<Taken>,
+    segments: VecDeque<Segment>,
+    arrivals: Option<Vec<i64>>,
     streams: Vec<StreamState>,
     /// Ticks that crossed no boundary: only the last of a lane matters, before the next row.
     held: BTreeMap<(usize, u32), Input>,
     ready: VecDeque<Arrived>,
+    /// No tick is due before.
+    quiet_until: i64,
     clock: i64,
     last_append: i64,
-    numbers: u64,
+    /// Lines before the chunk.
+    lines: u64,
+    chunk_lines: u64,
     readings: usize,
-    taken: u64,
+    rows: u64,
     duplicates: u64,
+    batch: usize,
+    restart_every: Option<usize>,
     started: Instant,
 }
 
@@ -69,123 +85,159 @@ impl<'d> Arrivals<'d> {
             }
         });
         Self {
-            decoder: Decoder::new(definitions.log.streams()),
-            arrival: options.arrival.clone(),
-            lines: Vec::new(),
-            decoded: Decoded::default(),
-            pieces: VecDeque::new(),
+            topics: Topics::new(definitions),
+            taken: Vec::new(),
+            segments: VecDeque::new(),
+            arrivals: None,
             streams: streams.collect(),
             definitions,
             held: BTreeMap::new(),
             ready: VecDeque::new(),
+            quiet_until: i64::MIN,
             clock: 0,
             last_append: i64::MIN / 4,
-            numbers: 0,
+            lines: 0,
+            chunk_lines: 0,
             readings: 0,
-            taken: 0,
+            rows: 0,
             duplicates: 0,
+            batch: options.batch.max(1),
+            restart_every: options.restart_every,
             started: Instant::now(),
         }
     }
 
-    pub(super) fn push(&mut self, line: &[u8]) {
-        self.numbers += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            self.readings += 1;
-            self.lines.push((line.to_vec(), self.numbers));
-        }
-    }
-
-    /// Readings seen so far, refused ones included.
+    /// Readings given out so far, refused ones included.
     pub(super) fn readings(&self) -> usize {
         self.readings
     }
 
-    /// Lines that wait to be decoded.
-    pub(super) fn pending(&self) -> usize {
-        self.lines.len()
+    /// What the rows so far have brought the clock to.
+    pub(super) fn clock(&self) -> i64 {
+        self.clock
     }
 
-    /// Decodes the waiting lines.
-    pub(super) fn decode(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        let mut arrivals = Vec::with_capacity(lines.len());
-        let mut clock = self.clock;
-        for ((line, _), index) in lines.iter().zip(0..) {
-            if let Some(field) = &self.arrival {
-                clock = clock.max(arrival_of(line, field).unwrap_or(clock));
-            }
-            arrivals.push(clock);
-            self.decoder.push_json(line, index, AppendTime(clock));
-        }
-        self.decoded = self.decoder.finish();
-        let mut pieces: Vec<(u32, Piece)> = Vec::with_capacity(lines.len());
-        for (number, rows) in self.decoded.rows.iter().enumerate() {
-            pieces.extend(rows.indexes.iter().enumerate().map(|(row, index)| {
-                (*index, Piece::Row { rows: number, row, arrival: arrivals[*index as usize] })
-            }));
-        }
-        pieces.extend(self.decoded.refused.iter().map(|refusal| {
-            let line = lines[refusal.index as usize].1;
-            (refusal.index, Piece::Refused { line, reason: refusal.reason.to_string() })
-        }));
-        pieces.sort_by_key(|(index, _)| *index);
-        self.pieces = pieces.into_iter().map(|(_, piece)| piece).collect();
+    /// Takes a decoded piece; the one before is used up.
+    pub(super) fn take(&mut self, chunk: DecodedChunk) {
+        self.lines += self.chunk_lines;
+        self.chunk_lines = u64::from(chunk.lines);
+        self.arrivals = chunk.arrivals;
+        let (taken, refused) = self.topics.place(chunk.decoder, chunk.decoded);
+        self.segments = segments(&taken, refused);
+        self.taken = taken;
     }
 
-    /// What comes next of the decoded chunk. A tick that does not bring its lane to `boundary`, the
-    /// next event time at which a rule does something, may be left out if another follows.
+    /// What comes next of the piece. A tick that does not bring its lane to `boundary`, the next event
+    /// time at which a rule does something, may be left out if another follows.
     pub(super) fn next(&mut self, boundary: Option<i64>) -> Option<Arrived> {
         if let Some(ready) = self.ready.pop_front() {
             return Some(ready);
         }
-        let mut run = Run::default();
-        while let Some(piece) = self.pieces.front() {
-            let Piece::Row { rows, row, arrival } = *piece else {
-                if run.is_empty() {
-                    return self.refused();
+        loop {
+            match self.segments.front_mut()? {
+                Segment::Refused { line, reason } => {
+                    let (line, reason) =
+                        (self.lines + u64::from(*line) + 1, std::mem::take(reason));
+                    self.segments.pop_front();
+                    self.readings += 1;
+                    let after = AppendTime(self.last_append);
+                    return Some(Arrived::Refused { after, line, reason });
                 }
-                break;
+                Segment::Rows { rows, .. } if rows.start == rows.end => {
+                    self.segments.pop_front();
+                }
+                Segment::Rows { taken, rows } => {
+                    let (taken, row) = (*taken, rows.start);
+                    let append = self.append_of(taken, row);
+                    if append >= self.quiet_until
+                        && let Some(tick) = self.tick_before(append, boundary)
+                    {
+                        return Some(tick);
+                    }
+                    if let Some(rows) = self.run(taken) {
+                        return Some(Arrived::Input(Input::Rows(rows)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The clock at a row, and its append time.
+    fn append_of(&self, taken: usize, row: usize) -> i64 {
+        let of = &self.taken[taken];
+        let clock = match &self.arrivals {
+            Some(arrivals) => arrivals[of.lines[row] as usize],
+            None => reading::time_column(&of.batch)[row],
+        };
+        clock.max(self.clock).max(self.last_append.saturating_add(1))
+    }
+
+    /// The first rows of the front segment that nothing comes between; `None` if the first was seen
+    /// before.
+    fn run(&mut self, taken: usize) -> Option<Rows> {
+        let Some(Segment::Rows { rows, .. }) = self.segments.front_mut() else { return None };
+        let mut rows = rows.clone();
+        let first = rows.start;
+        let of = &self.taken[taken];
+        let state = &mut self.streams[of.stream];
+        let most = self
+            .restart_every
+            .map_or(self.batch, |every| self.batch.min(every - self.readings % every));
+        rows.end = rows.end.min(first + most);
+        let times = reading::time_column(&of.batch);
+        let mut run = Run::new(rows.len());
+        for row in rows.clone() {
+            let (time, partition) = (times[row], of.partitions.get(row));
+            let clock = match &self.arrivals {
+                Some(arrivals) => arrivals[of.lines[row] as usize],
+                None => time,
             };
-            let of = &self.decoded.rows[rows];
-            let stream = self.stream_of(of);
-            let time = reading::time_column(&of.batch)[row];
-            let clock = if self.arrival.is_some() { arrival } else { self.clock.max(time) };
+            let clock = clock.max(self.clock);
             let append = clock.max(self.last_append.saturating_add(1));
-            if run.is_empty() {
-                if let Some(tick) = self.tick_before(append, boundary) {
-                    return Some(tick);
-                }
-            } else if run.stream != stream || self.is_tick_due(append) {
+            if row > first && append >= self.quiet_until {
                 break;
             }
-            self.pieces.pop_front();
-            self.clock = self.clock.max(clock);
-            self.take_row(stream, rows, row, AppendTime(append), &mut run);
-        }
-        if !run.is_empty() {
-            return Some(Arrived::Input(Input::Rows(self.rows_of(run))));
-        }
-        self.ready.pop_front()
-    }
-
-    fn refused(&mut self) -> Option<Arrived> {
-        match self.pieces.pop_front() {
-            Some(Piece::Refused { line, reason }) => {
-                Some(Arrived::Refused { after: AppendTime(self.last_append), line, reason })
+            if let Some(hashes) = &of.dedupe
+                && let Some(window) = &mut state.dedupe[partition as usize]
+                && let Some(hash) = dedupe_hash(hashes, row)
+                && window.admit(hash, AppendTime(append)) == Admission::Duplicate
+            {
+                if row > first {
+                    break;
+                }
+                self.clock = clock;
+                self.duplicates += 1;
+                self.readings += 1;
+                skip(&mut self.segments, 1);
+                return None;
             }
-            _ => None,
+            self.clock = clock;
+            self.last_append = append;
+            // Silence counts from the first reading: no door was open before it.
+            let policy = state.policy.get_or_insert_with(|| {
+                self.quiet_until = i64::MIN;
+                TickPolicy::of(&of.definition, AppendTime(append))
+            });
+            policy.on_rows(PartitionId(partition), EventTime(time), AppendTime(append));
+            state.newest = state.newest.max(Some(time));
+            let offset = &mut state.offsets[partition as usize];
+            run.offsets.push(*offset);
+            run.appends.push(append);
+            *offset += 1;
         }
-    }
-
-    fn stream_of(&self, rows: &DecodedRows) -> usize {
-        let uid = rows.stream.uid();
-        self.definitions.streams.iter().position(|s| s.uid() == uid).expect("a stream of the file")
-    }
-
-    fn is_tick_due(&self, append: i64) -> bool {
-        self.streams.iter().filter_map(|s| s.policy.as_ref()?.next_due()).any(|due| due.0 <= append)
+        let rows = run.appends.len();
+        self.readings += rows;
+        self.rows += rows as u64;
+        skip(&mut self.segments, rows);
+        Some(Rows {
+            stream: of.stream,
+            batch: of.batch.slice(first, rows),
+            definition: Arc::clone(&of.definition),
+            series: Arc::clone(&of.series),
+            partitions: of.partitions.slice(first, rows),
+            offsets: Offsets::Each(run.offsets.into()),
+            append_times: Lane::Each(run.appends.into()),
+        })
     }
 
     /// A tick that comes before a row of `append`.
@@ -222,77 +274,12 @@ impl<'d> Arrivals<'d> {
                 return self.ready.pop_front();
             }
         }
+        let quiet = self.streams.iter().filter_map(|s| s.policy.as_ref()?.quiet_until());
+        self.quiet_until = quiet.min().map_or(i64::MIN, |quiet| quiet.0);
         let mut held: Vec<Input> = std::mem::take(&mut self.held).into_values().collect();
         held.sort_by_key(Input::appended);
         self.ready.extend(held.into_iter().map(Arrived::Input));
         self.ready.pop_front()
-    }
-
-    fn take_row(
-        &mut self,
-        stream: usize,
-        rows: usize,
-        row: usize,
-        append: AppendTime,
-        run: &mut Run,
-    ) {
-        let of = &self.decoded.rows[rows];
-        let partition = of.partition;
-        let time = EventTime(reading::time_column(&of.batch)[row]);
-        let state = &mut self.streams[stream];
-        if let (Some(window), Some(hash)) =
-            (&mut state.dedupe[partition.0 as usize], dedupe_hash(&of.batch, row))
-            && window.admit(hash, append) == Admission::Duplicate
-        {
-            self.duplicates += 1;
-            return;
-        }
-        self.last_append = append.0;
-        self.taken += 1;
-        let definition = self.definitions.streams[stream].definition();
-        // Silence counts from the first reading: no door was open before it.
-        let policy = state.policy.get_or_insert_with(|| TickPolicy::of(&definition, append));
-        policy.on_rows(partition, time, append);
-        state.newest = state.newest.max(Some(time.0));
-        let offset = &mut state.offsets[partition.0 as usize];
-        run.stream = stream;
-        run.rows.push((rows, row));
-        run.partitions.push(partition.0);
-        run.offsets.push(*offset);
-        run.appends.push(append.0);
-        *offset += 1;
-    }
-
-    fn rows_of(&self, run: Run) -> Rows {
-        let stream = &self.definitions.streams[run.stream];
-        let definition = stream.definition();
-        let base = reading::stored_schema(&definition, reading::Hidden::default());
-        let mut used: Vec<usize> = run.rows.iter().map(|(rows, _)| *rows).collect();
-        used.sort_unstable();
-        used.dedup();
-        let batches: Vec<RecordBatch> = used
-            .iter()
-            .map(|rows| reading::conform(&self.decoded.rows[*rows].batch, &base))
-            .collect();
-        let indices: Vec<(usize, usize)> = run
-            .rows
-            .iter()
-            .map(|(rows, row)| (used.binary_search(rows).expect("it is used"), *row))
-            .collect();
-        let batch = match (batches.as_slice(), contiguous(&indices)) {
-            ([batch], Some((from, len))) => batch.slice(from, len),
-            _ => interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &indices)
-                .expect("batches of one schema"),
-        };
-        Rows {
-            stream: run.stream,
-            batch,
-            definition,
-            series: stream.series().snapshot(),
-            partitions: Lane::Each(run.partitions.into()),
-            offsets: Offsets::Each(run.offsets.into()),
-            append_times: Lane::Each(run.appends.into()),
-        }
     }
 
     /// FLUSH STREAM at the end: a tick into every partition of every stream.
@@ -316,7 +303,7 @@ impl<'d> Arrivals<'d> {
 
     pub(super) fn summary(&self, counts: Summary) -> Summary {
         Summary {
-            readings: self.taken,
+            readings: self.rows,
             duplicates: self.duplicates,
             seconds: self.started.elapsed().as_secs_f64(),
             ..counts
@@ -324,42 +311,26 @@ impl<'d> Arrivals<'d> {
     }
 }
 
-/// Rows of one stream in arrival order.
-#[derive(Default)]
+/// What is told of each row of a run.
 struct Run {
-    stream: usize,
-    rows: Vec<(usize, usize)>,
-    partitions: Vec<u32>,
     offsets: Vec<u64>,
     appends: Vec<i64>,
 }
 
 impl Run {
-    fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    fn new(rows: usize) -> Self {
+        Self { offsets: Vec::with_capacity(rows), appends: Vec::with_capacity(rows) }
     }
 }
 
-fn contiguous(indices: &[(usize, usize)]) -> Option<(usize, usize)> {
-    let (_, first) = indices.first()?;
-    let dense = indices.iter().enumerate().all(|(i, (_, row))| *row == first + i);
-    dense.then_some((*first, indices.len()))
+/// The first rows of the front segment are given out.
+fn skip(segments: &mut VecDeque<Segment>, rows: usize) {
+    if let Some(Segment::Rows { rows: left, .. }) = segments.front_mut() {
+        left.start += rows;
+    }
 }
 
-fn dedupe_hash(batch: &RecordBatch, row: usize) -> Option<[u8; 16]> {
-    let hashes = batch.column_by_name(reading::DEDUPE)?.as_fixed_size_binary();
+fn dedupe_hash(hashes: &RecordBatch, row: usize) -> Option<[u8; 16]> {
+    let hashes = hashes.column(0).as_fixed_size_binary();
     hashes.is_valid(row).then(|| hashes.value(row).try_into().expect("16 bytes"))
-}
-
-/// The arrival time of a line, microseconds; only that field is looked at.
-fn arrival_of(line: &[u8], field: &str) -> Option<i64> {
-    let value = sonic_rs::get(line, [field]).ok()?;
-    match (value.as_str(), value.as_i64()) {
-        (Some(text), _) => {
-            let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
-            Some(time.timestamp_micros())
-        }
-        (None, Some(epoch)) => weir_ingest::decode::epoch_us(epoch),
-        (None, None) => None,
-    }
 }

@@ -3,7 +3,7 @@
 use crate::alarms::{Transition, TransitionKind};
 use crate::deliver::event::rfc3339;
 use crate::runtime::derived::Derived;
-use crate::runtime::outputs::{Outputs, json_objects};
+use crate::runtime::outputs::{Outputs, WindowRows, json_lines, json_objects};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -35,8 +35,8 @@ pub struct Summary {
 
 pub(super) struct Lines<'o> {
     out: &'o mut dyn Write,
-    /// (append time, rule, line) of what may still be preceded by something.
-    waiting: Vec<(AppendTime, usize, String)>,
+    /// (append time, rule, lines) of what may still be preceded by something.
+    waiting: Vec<(AppendTime, usize, Vec<u8>)>,
     counts: Summary,
 }
 
@@ -50,6 +50,10 @@ impl<'o> Lines<'o> {
     }
 
     pub(super) fn outputs(&mut self, number: usize, rule: &str, mut outputs: Outputs) {
+        for rows in std::mem::take(&mut outputs.rows) {
+            self.counts.rows += rows.len() as u64;
+            self.waiting.push((rows.appended, number, window_lines(rule, &rows)));
+        }
         for transition in &outputs.told() {
             let line = match transition.kind {
                 TransitionKind::Row => {
@@ -120,8 +124,8 @@ impl<'o> Lines<'o> {
     /// Nothing that precedes what was given so far will come any more.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         self.waiting.sort_by_key(|(appended, number, _)| (*appended, *number));
-        for (_, _, line) in self.waiting.drain(..) {
-            writeln!(self.out, "{line}")?;
+        for (_, _, lines) in self.waiting.drain(..) {
+            self.out.write_all(&lines)?;
         }
         Ok(())
     }
@@ -133,17 +137,32 @@ impl<'o> Lines<'o> {
     }
 }
 
-fn row_line(row: &Transition) -> String {
+/// All rows of a closed window at once: what they have in common is written once.
+fn window_lines(rule: &str, rows: &WindowRows) -> Vec<u8> {
+    let mut common = Object::new("row");
+    common.text("rule", rule);
+    let schema = rows.batch.schema();
+    for (name, time) in [("window_start", rows.window.start), ("window_end", rows.window.end)] {
+        if schema.column_with_name(name).is_none() {
+            common.text(name, &rfc3339(time));
+        }
+    }
+    let mut lines = Vec::new();
+    for values in json_lines(&rows.batch).lines() {
+        lines.extend_from_slice(common.0.as_bytes());
+        end(values, &mut lines);
+    }
+    lines
+}
+
+fn row_line(row: &Transition) -> Vec<u8> {
     let mut line = Object::new("row");
     line.text("rule", &row.rule);
-    match row.window {
-        Some(window) => line.window(window.start, window.end, &row.values),
-        None => line.unless("time", &rfc3339(row.event_time), &row.values),
-    }
+    line.unless("time", &rfc3339(row.event_time), &row.values);
     line.end(&row.values)
 }
 
-fn transition_line(transition: &Transition) -> String {
+fn transition_line(transition: &Transition) -> Vec<u8> {
     let mut line = Object::new("transition");
     line.text("rule", &transition.rule);
     line.raw("key", &transition.key.to_json());
@@ -192,17 +211,22 @@ impl Object {
         }
     }
 
-    /// The fields of `values`, a JSON object or nothing, and the end.
-    fn end(mut self, values: &str) -> String {
-        let inner = values.trim().trim_start_matches('{').trim_end_matches('}');
-        if !inner.is_empty() {
-            let inner = &values[1..values.len() - 1];
-            self.0.push(',');
-            self.0.push_str(inner);
-        }
-        self.0.push('}');
-        self.0
+    /// The line with the fields of `values`, a JSON object or nothing.
+    fn end(self, values: &str) -> Vec<u8> {
+        let mut line = self.0.into_bytes();
+        end(values, &mut line);
+        line
     }
+}
+
+/// Ends a line with the fields of `values`, a JSON object or nothing.
+fn end(values: &str, line: &mut Vec<u8>) {
+    let inner = values.strip_prefix('{').and_then(|values| values.strip_suffix('}'));
+    if let Some(inner) = inner.filter(|inner| !inner.is_empty()) {
+        line.push(b',');
+        line.extend_from_slice(inner.as_bytes());
+    }
+    line.extend_from_slice(b"}\n");
 }
 
 /// `values`, a flat JSON object, without these names.

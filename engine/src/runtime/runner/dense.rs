@@ -6,7 +6,7 @@
 use super::super::outputs::Outputs;
 use super::Runner;
 use super::windows::open_windows;
-use crate::stream::grid::PaneIndex;
+use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::{Lane, Rows};
 use crate::stream::lookup::Tables;
 use crate::stream::pipeline::{number_rows, row_column};
@@ -22,37 +22,66 @@ use std::sync::Arc;
 use weir_ingest::model::{PartitionId, reading};
 
 /// Panes that the rows of a batch are sorted into at once.
-const PANES_AT_ONCE: i64 = 4;
+pub(super) const PANES_AT_ONCE: i64 = 4;
 
 /// The first rows of a batch, none of which can be late.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InTime {
     /// How many.
     pub(super) rows: usize,
-    lane: usize,
+    pub(super) lanes: Lanes,
     /// Panes of their least and greatest time.
-    panes: (PaneIndex, PaneIndex),
-    /// Their greatest time.
-    newest: i64,
+    pub(super) panes: (PaneIndex, PaneIndex),
+}
+
+/// Which lanes they come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lanes {
+    /// One; its greatest time among them.
+    One { lane: usize, newest: i64 },
+    /// Several in turn.
+    Many,
 }
 
 /// What is measured of the rows of a batch.
-struct Entries {
+pub(super) struct Entries {
     /// The row of each; `None`: each row has one.
     rows: Option<UInt32Array>,
-    series: ScalarBuffer<u32>,
+    pub(super) series: ScalarBuffer<u32>,
     /// For each measure, its values.
-    values: Vec<ArrayRef>,
+    pub(super) values: Vec<ArrayRef>,
     /// Which of them count; `None`: all.
     counted: Option<Vec<u32>>,
 }
 
+/// Which entries are in a pane; `None`: all.
+type OfPane = (PaneIndex, Option<Vec<u32>>);
+
 impl Entries {
-    fn row(&self, entry: u32) -> usize {
+    pub(super) fn row(&self, entry: u32) -> usize {
         self.rows.as_ref().map_or(entry, |rows| rows.value(entry as usize)) as usize
     }
 
-    fn counted(&self) -> Vec<u32> {
+    /// Those that count, by pane.
+    pub(super) fn by_pane(
+        &self,
+        grid: Grid,
+        times: &[i64],
+        panes: (PaneIndex, PaneIndex),
+    ) -> Vec<OfPane> {
+        if panes.0 == panes.1 {
+            return vec![(panes.0, self.counted.clone())];
+        }
+        let counted = self.counted();
+        let of = |pane| {
+            let (from, to) = (grid.edge(pane), grid.edge(pane + 1));
+            let inside = |entry: &&u32| (from..to).contains(&times[self.row(**entry)]);
+            (pane, Some(counted.iter().filter(inside).copied().collect()))
+        };
+        (panes.0..=panes.1).map(of).collect()
+    }
+
+    pub(super) fn counted(&self) -> Vec<u32> {
         let all = || (0..u32::try_from(self.series.len()).expect("a batch's rows fit")).collect();
         self.counted.clone().unwrap_or_else(all)
     }
@@ -66,15 +95,18 @@ impl Runner {
         }
     }
 
-    fn dense(&mut self) -> Option<&mut DensePanes> {
+    pub(super) fn dense(&mut self) -> Option<&mut DensePanes> {
         self.windows.as_mut()?.dense()
     }
 
     /// The rows up to the next place where event time closes a window or fires a timer, if they come
     /// from one partition, lie in few panes, and none of them can be late.
     pub(super) fn rows_in_time(&mut self, rows: &Rows) -> Option<InTime> {
-        let Lane::Same(partition) = rows.partitions else { return None };
         self.windows.as_ref()?;
+        let partition = match &rows.partitions {
+            Lane::Same(partition) => *partition,
+            Lane::Each(_) => return self.lanes_in_time(rows),
+        };
         let lane = self.progress.lane(rows.stream, PartitionId(partition));
         let grid = self.aggregation().grid;
         let (next_end, next_due) = (self.next_end(), self.next_due());
@@ -100,39 +132,40 @@ impl Runner {
             let in_time = fresh > self.progress.closed_after(lane, newest)
                 || fresh > closed_before(&self.progress, lane, &times[..taken - 1]);
             let few = panes.1 - panes.0 < PANES_AT_ONCE;
-            return (in_time && few).then_some(InTime { rows: taken, lane, panes, newest });
+            let lanes = Lanes::One { lane, newest };
+            return (in_time && few).then_some(InTime { rows: taken, lanes, panes });
         }
     }
 
     /// Takes rows of which none is late.
     pub(super) fn take_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
         let rows = rows.slice(0, in_time.rows);
-        match self.dense().is_some() {
-            true => self.dense_in_time(&rows, in_time, out),
-            false => self.general_in_time(&rows, in_time, out),
+        let panes = in_time.panes;
+        match (in_time.lanes, self.dense().is_some()) {
+            (Lanes::Many, _) => self.dense_lanes_in_time(&rows, panes, out),
+            (Lanes::One { lane, newest }, true) => {
+                self.dense_in_time(&rows, lane, panes, out);
+                self.progress.observe(lane, newest);
+            }
+            (Lanes::One { lane, newest }, false) => {
+                self.general_in_time(&rows, lane, panes, out);
+                self.progress.observe(lane, newest);
+            }
         }
-        self.progress.observe(in_time.lane, in_time.newest);
     }
 
-    fn dense_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
-        let InTime { lane, panes, .. } = in_time;
+    fn dense_in_time(
+        &mut self,
+        rows: &Rows,
+        lane: usize,
+        panes: (PaneIndex, PaneIndex),
+        out: &mut Outputs,
+    ) {
         let grid = self.aggregation().grid;
         let entries = self.entries(rows, out).filter(|entries| !entries.series.is_empty());
         let Some(entries) = entries else { return };
         let times = rows.times();
-        let slices: Vec<(PaneIndex, Option<Vec<u32>>)> = match panes.0 == panes.1 {
-            true => vec![(panes.0, entries.counted.clone())],
-            false => {
-                let counted = entries.counted();
-                let of = |pane| {
-                    let (from, to) = (grid.edge(pane), grid.edge(pane + 1));
-                    let inside = |entry: &&u32| (from..to).contains(&times[entries.row(**entry)]);
-                    (pane, Some(counted.iter().filter(inside).copied().collect()))
-                };
-                (panes.0..=panes.1).map(of).collect()
-            }
-        };
-        for (pane, which) in slices {
+        for (pane, which) in entries.by_pane(grid, times, panes) {
             let key = PaneKey { lane, pane, first_window: grid.first_window(pane) };
             let first = which.as_ref().map_or(Some(0), |entries| entries.first().copied());
             let before = first.map(|first| &times[..entries.row(first)]);
@@ -142,8 +175,13 @@ impl Runner {
         }
     }
 
-    fn general_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
-        let InTime { lane, panes, .. } = in_time;
+    fn general_in_time(
+        &mut self,
+        rows: &Rows,
+        lane: usize,
+        panes: (PaneIndex, PaneIndex),
+        out: &mut Outputs,
+    ) {
         let grid = self.aggregation().grid;
         let times = rows.times();
         self.saw(rows);
@@ -223,7 +261,7 @@ impl Runner {
     }
 
     /// What is measured of `rows`; rows on which an expression fails are listed and left out.
-    fn entries(&mut self, rows: &Rows, out: &mut Outputs) -> Option<Entries> {
+    pub(super) fn entries(&mut self, rows: &Rows, out: &mut Outputs) -> Option<Entries> {
         let panes = self.dense()?;
         panes.knows(&rows.series);
         panes.saw(rows.series_ids());
@@ -251,7 +289,7 @@ impl Runner {
 }
 
 /// Least and greatest.
-fn span(times: &[i64]) -> Option<(i64, i64)> {
+pub(super) fn span(times: &[i64]) -> Option<(i64, i64)> {
     let first = *times.first()?;
     Some(
         times.iter().fold((first, first), |(least, greatest), time| {

@@ -146,17 +146,32 @@ impl DensePanes {
         }
     }
 
-    /// Adds rows to a pane.
+    /// Adds rows of one lane to a pane.
     pub fn add(&mut self, slice: &DenseSlice<'_>) {
-        let PaneKey { lane, pane, first_window } = slice.key;
-        let series = self.roll.snapshot().map_or(0, |snapshot| snapshot.len());
-        let pane = self.panes.entry((pane, first_window)).or_insert_with(|| Pane {
-            cells: Cells::new(&self.plan.measures),
-            evidence: Vec::new(),
-        });
-        pane.cells.cover(series);
-        pane.cells.add(slice.series, slice.values, slice.which);
-        let (first, last) = slice.offsets;
+        let DenseSlice { key, series, values, which, offsets, watermark_before } = *slice;
+        self.add_cells((key.pane, key.first_window), series, values, which);
+        self.note(key, offsets, watermark_before);
+    }
+
+    /// Adds rows of any lanes to a pane; what each lane gave has to be noted, too.
+    pub fn add_cells(
+        &mut self,
+        pane: (PaneIndex, PaneIndex),
+        series: &[u32],
+        values: &[ArrayRef],
+        which: Which<'_>,
+    ) {
+        let known = self.roll.snapshot().map_or(0, |snapshot| snapshot.len());
+        let pane = self.pane(pane);
+        pane.cells.cover(known);
+        pane.cells.add(series, values, which);
+    }
+
+    /// Notes that rows of a lane, from the first to the last of these offsets, are in a pane.
+    pub fn note(&mut self, key: PaneKey, offsets: (Offset, Offset), watermark_before: i64) {
+        let lane = key.lane;
+        let pane = self.pane((key.pane, key.first_window));
+        let (first, last) = offsets;
         match pane.evidence.binary_search_by_key(&lane, |evidence| evidence.lane) {
             Ok(found) => {
                 let evidence = &mut pane.evidence[found];
@@ -164,10 +179,15 @@ impl DensePanes {
                 evidence.last = evidence.last.max(last);
             }
             Err(place) => {
-                let watermark_before = slice.watermark_before;
                 pane.evidence.insert(place, LaneEvidence { lane, first, last, watermark_before });
             }
         }
+    }
+
+    fn pane(&mut self, key: (PaneIndex, PaneIndex)) -> &mut Pane {
+        let measures = &self.plan.measures;
+        let new = || Pane { cells: Cells::new(measures), evidence: Vec::new() };
+        self.panes.entry(key).or_insert_with(new)
     }
 
     /// What `window`, made of `panes`, comes to.

@@ -1,0 +1,56 @@
+//! An input in pieces of whole lines.
+
+use std::io::{self, Read};
+
+/// About what a piece has.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// Pieces of an input; each ends where a line does.
+pub(super) struct Chunks<R> {
+    input: R,
+    /// What was read of the line that goes on in the next piece.
+    rest: Vec<u8>,
+}
+
+impl<R: Read> Chunks<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, rest: Vec::new() }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut text = Vec::with_capacity(self.rest.len() + CHUNK_BYTES as usize);
+        text.append(&mut self.rest);
+        loop {
+            let known = text.len();
+            let read = self.input.by_ref().take(CHUNK_BYTES).read_to_end(&mut text)?;
+            if read == 0 {
+                return Ok((!text.is_empty()).then_some(text));
+            }
+            if let Some(end) = memchr::memrchr(b'\n', &text[known..]) {
+                self.rest = text.split_off(known + end + 1);
+                return Ok(Some(text));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_where_lines_do_and_together_are_the_input() {
+        let long = "x".repeat(3 << 20);
+        for input in ["", "a", "a\nb", "a\nb\n\n", long.as_str(), &format!("a\n{long}\nb\n{long}")]
+        {
+            let mut chunks = Chunks::new(input.as_bytes());
+            let mut together = Vec::new();
+            while let Some(chunk) = chunks.next().unwrap() {
+                assert!(!together.ends_with(b"x"), "a line goes on in the next piece");
+                together.extend(chunk);
+            }
+            assert!(together == input.as_bytes());
+        }
+    }
+}
