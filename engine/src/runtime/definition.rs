@@ -164,7 +164,14 @@ impl StoredRule {
             .filter_map(|stream| log.streams().get(stream.name()))
             .map(|stream| {
                 let lateness = i64::try_from(stream.definition().options().lateness.as_micros());
+                let looked_up = planned.plan.latest.iter().any(|latest| {
+                    planned.plan.streams[latest.stream].name() == stream.definition().name()
+                });
                 let from = |p: &Arc<Partition>| {
+                    if looked_up {
+                        // The newest value of a series may be as old as the log.
+                        return p.ends().log_start;
+                    }
                     first_offset(p, start, &planned.plan, lateness.unwrap_or(i64::MAX / 4))
                 };
                 let offsets = stream.partitions().iter().map(from).collect();

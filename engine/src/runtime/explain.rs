@@ -28,7 +28,7 @@ enum Found {
     Expired,
     /// The rule's version is gone, so nobody can judge them.
     RuleGone,
-    /// Its SELECT looks back along its series, at readings the receipt does not name.
+    /// Its SELECT looks at readings that the receipt does not name: before these, or the latest ones.
     LooksBack,
     /// Its windows are over rows of other windows, which are written nowhere.
     Nested,
@@ -103,7 +103,8 @@ fn look(
         return Ok(Found::Expired);
     }
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
-    if planned.plan.branches.iter().any(|branch| branch.along.is_some()) {
+    let goes_along = planned.plan.branches.iter().any(|branch| branch.along.is_some());
+    if goes_along || !planned.plan.latest.is_empty() {
         return Ok(Found::LooksBack);
     }
     if planned.plan.nested.is_some() {

@@ -13,6 +13,7 @@ mod evaluate;
 mod expected;
 mod lists;
 mod judging;
+mod latest;
 mod nested;
 mod outage;
 mod readings;
@@ -34,6 +35,7 @@ use crate::alarms::{RuleAlarms, RuleIdentity, RuleRows, TooManyKeys, Transition}
 use crate::sql::RuleStatement;
 use crate::sql::plan::{Key, RulePlan, Shape};
 use crate::stream::input::{Flush, Input, Rows};
+use crate::stream::latest::LatestValues;
 use crate::stream::lookup::Tables;
 use crate::stream::watermark::Progress;
 use crate::stream::window::Windows;
@@ -139,8 +141,14 @@ impl Runner {
             }
             None => (Arc::clone(&whole), None),
         };
-        let progress =
-            Progress::new(plan.streams.iter().map(|s| (lateness_us(s), s.options().partitions)));
+        let lanes = plan.streams.iter().map(|s| (lateness_us(s), s.options().partitions));
+        let mut progress = Progress::new(lanes);
+        let is_read = |stream: usize| plan.branches.iter().any(|b| b.stream == stream);
+        (0..plan.streams.len()).filter(|s| !is_read(*s)).for_each(|s| progress.set_aside(s));
+        let latest = plan.latest.iter().map(|latest| {
+            LatestValues::new(latest.stream, &plan.streams[latest.stream], &latest.joins)
+        });
+        let tables = Tables { latest: latest.collect(), ..Tables::default() };
         let (windows, sessions) = match &plan.shape {
             Shape::Windowed(aggregation) => (Some(Windows::new(Arc::clone(aggregation))), None),
             Shape::Sessions(aggregation) => {
@@ -157,7 +165,7 @@ impl Runner {
             term: Term::default(),
             progress,
             fold: TableFold::new(),
-            tables: Tables::new(),
+            tables,
             tables_changed: false,
             expects_anew: false,
             lists_anew: false,
@@ -206,8 +214,9 @@ impl Runner {
         let windows = self.windows.as_ref().map_or(0, Windows::bytes);
         let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
         let keys = self.alarms().map_or(0, RuleAlarms::keys);
+        let latest: usize = self.tables.latest.iter().map(LatestValues::bytes).sum();
         let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes());
-        below + windows + sessions + KEY_BYTES * (keys + self.waiting.len())
+        latest + below + windows + sessions + KEY_BYTES * (keys + self.waiting.len())
     }
 
     /// Takes one input.
@@ -225,16 +234,8 @@ impl Runner {
     fn take(&mut self, input: &Input, out: &mut Outputs) -> Result<(), RunnerError> {
         match input {
             Input::Rows(rows) if rows.is_empty() => {}
-            Input::Rows(rows) => {
-                self.read_tables()?;
-                self.expect_sensors(rows.times()[0])?;
-                self.progress.go_on(rows);
-                self.note_reopened(rows.times()[0]);
-                match self.plan.shape {
-                    Shape::Windowed(_) | Shape::Sessions(_) => self.windowed_rows(rows, out)?,
-                    Shape::PerReading => self.readings(rows, out)?,
-                }
-            }
+            Input::Rows(rows) => self.take_rows(rows, out)?,
+            Input::Tick { stream, .. } if self.only_looks_up(*stream) => {}
             Input::Tick { stream, partition, event_time, flush, appended } => {
                 self.expect_sensors(event_time.0)?;
                 self.note_reopened(event_time.0);
@@ -281,7 +282,7 @@ impl Runner {
         let known = self.plan.tables.iter().filter_map(|name| self.fold.get(name));
         let content = known.map(|table| Ok((table.definition.name().to_owned(), table.content()?)));
         let tables = content.collect::<Result<_, TableError>>();
-        self.tables = tables.map_err(|e| RunnerError::Input(e.to_string()))?;
+        self.tables.dated = tables.map_err(|e| RunnerError::Input(e.to_string()))?;
         Ok(())
     }
 

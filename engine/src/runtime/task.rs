@@ -360,14 +360,16 @@ impl Worker {
         progressed.taken = safe;
         progressed.lag_rows = self.follower.lag_rows();
         progressed.watermark = known(progress.rule_watermark());
-        progressed.watermarks = (0..progress.lanes())
+        let read = || (0..progress.lanes()).filter(|lane| !progress.is_aside(*lane));
+        progressed.watermarks = read()
             .map(|lane| {
                 let (stream, partition) = progress.partition_of(lane);
                 let name = runner.plan().streams[stream].name().to_owned();
                 (name, partition.0, known(progress.watermark(lane)))
             })
             .collect();
-        progressed.marks = self.follower.marks().all().to_vec();
+        let marks = self.follower.marks().all();
+        progressed.marks = read().map(|lane| marks[lane]).collect();
         progressed.stale = runner.alarms().map(RuleAlarms::stale_alarms).unwrap_or_default();
         if progressed.state == RuleState::Starting {
             progressed.state = RuleState::Running;

@@ -7,6 +7,7 @@ mod coverage;
 mod dense;
 mod along;
 mod derivation;
+mod joins;
 mod nested;
 mod session;
 mod walk;
@@ -20,7 +21,8 @@ use super::{RuleStatement, SqlError};
 use crate::stream::along::AlongStage;
 use crate::stream::pipeline::Pipeline;
 use crate::stream::window::session::SessionAggregation;
-use crate::stream::window::{Aggregation, Grouping, Path};
+use crate::stream::window::{Aggregation, Grouping, Path, SeriesPlan};
+use crate::tables::latest::latest_schema;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::{
@@ -40,6 +42,9 @@ use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{StreamDefinition, reading};
+
+/// The schema of the latest values.
+const LATEST: &str = "latest";
 
 /// What a rule may read.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +78,8 @@ pub struct RulePlan {
     pub coverage: Option<f64>,
     /// The reference tables it joins.
     pub tables: Vec<String>,
+    /// The streams whose latest values it looks up.
+    pub latest: Vec<LatestPlan>,
     /// What makes its rows into readings of a stream.
     pub into: Option<Arc<Derivation>>,
     /// The plan as text, for EXPLAIN RULE.
@@ -82,6 +89,15 @@ pub struct RulePlan {
     pub nested: Option<Arc<Nested>>,
     /// Tells plans apart: of the rule's text, of how it is planned, and of its streams.
     pub fingerprint: String,
+}
+
+/// A stream whose latest values are looked up.
+#[derive(Debug, Clone)]
+pub struct LatestPlan {
+    /// Position in [`RulePlan::streams`].
+    pub stream: usize,
+    /// By join, what it is joined on: the keys of these.
+    pub joins: Vec<Arc<SeriesPlan>>,
 }
 
 /// The rows of one stream on their way to the output, or to the window.
@@ -162,6 +178,12 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         })?;
     coverage::check(rule, &walked.shape)?;
     let inner = walked.inner.take();
+    if !walked.latest.is_empty() && walked.branches.iter().any(|branch| branch.along.is_some()) {
+        return Err(SqlError::not_yet(
+            "lag and rate together with latest values",
+            "make two steps of it: CREATE STREAM x TOPIC '...' AS SELECT ..., rate(y) AS r FROM ..., and the rule over x",
+        ));
+    }
     let output: SchemaRef = Arc::clone(logical.schema().inner());
     let condition =
         |expr: &ast::Expr| boolean(&state, expr, &output).map_err(|e| e.within(&rule.text));
@@ -178,6 +200,7 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         branches: walked.branches,
         shape: walked.shape,
         tables: walked.tables,
+        latest: walked.latest,
         explained: logical.display_indent().to_string(),
         output,
     };
@@ -215,8 +238,14 @@ fn state(relations: &Relations) -> SessionState {
         let table = Arc::new(EmptyTable::new(columns));
         schema.register_table(name.clone(), table).expect("memory takes any table");
     }
+    let latest = MemorySchemaProvider::new();
+    for (name, stream) in &relations.streams {
+        let table = Arc::new(EmptyTable::new(latest_schema(stream)));
+        latest.register_table(name.clone(), table).expect("memory takes any table");
+    }
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema("public", Arc::new(schema)).expect("memory takes any schema");
+    catalog.register_schema(LATEST, Arc::new(latest)).expect("memory takes any schema");
     let catalogs = MemoryCatalogProviderList::new();
     datafusion::catalog::CatalogProviderList::register_catalog(
         &catalogs,

@@ -1,10 +1,11 @@
-//! A reading joined with a reference table on equality.
+//! A reading joined on equality with a reference table, or with the latest values of a stream.
 //!
 //! Promise: every match of a row is given, in the table's order; NULL equals nothing. Of the table as it
 //! precedes the reading in the input order, a reading sees the version at its event time. Elsewhere: how
-//! tables change is `tables`.
+//! tables change is `tables`, what the latest values are is `latest`.
 
 use super::dated::DatedRows;
+use super::latest::LatestValues;
 use super::pipeline::{row_column, with_rows};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, filter_record_batch, take};
@@ -16,8 +17,28 @@ use datafusion::physical_expr::PhysicalExpr;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Contents of the reference tables, by name.
-pub type Tables = BTreeMap<String, Arc<DatedRows>>;
+/// What is looked up.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// Contents of the reference tables, by name.
+    pub dated: BTreeMap<String, Arc<DatedRows>>,
+    /// Latest values, in the plan's order.
+    pub latest: Vec<LatestValues>,
+}
+
+/// Where the other side of a join comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// A reference table of this name.
+    Table(String),
+    /// The latest values of a stream.
+    Latest {
+        /// Position in [`Tables::latest`].
+        place: usize,
+        /// Which of its joins.
+        join: usize,
+    },
+}
 
 /// The event time of an input row, told by its index.
 pub type TimeOf<'t> = &'t dyn Fn(usize) -> i64;
@@ -43,8 +64,8 @@ pub enum Side {
 /// A join of the batch with one table.
 #[derive(Debug, Clone)]
 pub struct Lookup {
-    /// The table's name.
-    pub table: String,
+    /// What is looked up.
+    pub from: From,
     /// Its columns.
     pub table_schema: SchemaRef,
     /// The equated expressions: over the readings, over the table.
@@ -60,9 +81,12 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// The table's name.
-    pub fn table(&self) -> &str {
-        &self.table
+    /// The reference table's name, if it is one.
+    pub fn table(&self) -> Option<&str> {
+        match &self.from {
+            From::Table(name) => Some(name),
+            From::Latest { .. } => None,
+        }
     }
 
     /// Joins `batch`, whose input rows have these event times.
@@ -74,18 +98,25 @@ impl Lookup {
         tables: &Tables,
         time_of: TimeOf<'_>,
     ) -> Result<RecordBatch> {
-        let empty = Arc::new(DatedRows::empty(Arc::clone(&self.table_schema)));
-        let dated = tables.get(&self.table).unwrap_or(&empty);
-        let table = dated.rows();
-        let (left, right) = self.pairs(batch, dated, time_of)?;
-        let joined = self.joined(batch, table, &left, &right)?;
+        let (table, left, right) = match &self.from {
+            From::Table(name) => {
+                let empty = Arc::new(DatedRows::empty(Arc::clone(&self.table_schema)));
+                let dated = tables.dated.get(name).unwrap_or(&empty);
+                let (left, right) = self.pairs(batch, dated, time_of)?;
+                (dated.rows().clone(), left, right)
+            }
+            From::Latest { place, join } => {
+                self.latest_pairs(batch, tables.latest.get(*place), *join, time_of)?
+            }
+        };
+        let joined = self.joined(batch, &table, &left, &right)?;
         let Some(filter) = &self.filter else { return Ok(joined) };
         let keep = filter.evaluate(&joined)?.into_array(joined.num_rows())?;
         let keep = as_boolean_array(&keep)?.clone();
         let kept = filter_record_batch(&joined, &keep)?;
         match self.unmatched {
             Unmatched::Drop => Ok(kept),
-            Unmatched::Keep => self.keep_unmatched(batch, table, &left, &right, &keep),
+            Unmatched::Keep => self.keep_unmatched(batch, &table, &left, &right, &keep),
         }
     }
 
@@ -151,6 +182,41 @@ impl Lookup {
             }
         }
         Ok((left, right))
+    }
+
+    /// As [`Self::pairs`], with the latest values that are looked up: one row for each match.
+    fn latest_pairs(
+        &self,
+        batch: &RecordBatch,
+        latest: Option<&LatestValues>,
+        join: usize,
+        time_of: TimeOf<'_>,
+    ) -> Result<(RecordBatch, Vec<u32>, Vec<Option<u32>>)> {
+        let keys = evaluate(self.on.iter().map(|(left, _)| left), batch)?;
+        let matches = match latest {
+            Some(latest) => latest.find(join, &keys, batch.num_rows())?,
+            None => vec![&[][..]; batch.num_rows()],
+        };
+        let lane = row_column(batch);
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let (mut series, mut times) = (Vec::new(), Vec::new());
+        for (number, matches) in (0_u32..).zip(matches) {
+            let known = matches.iter().filter(|id| latest.is_some_and(|latest| latest.has(**id)));
+            let before = left.len();
+            for id in known {
+                left.push(number);
+                right.push(u32::try_from(series.len()).ok());
+                series.push(*id);
+                times.push(time_of(lane.value(number as usize) as usize));
+            }
+            if left.len() == before && self.unmatched == Unmatched::Keep {
+                left.push(number);
+                right.push(None);
+            }
+        }
+        let table = latest.and_then(|latest| latest.rows(&series, &times));
+        let none = || RecordBatch::new_empty(Arc::clone(&self.table_schema));
+        Ok((table.unwrap_or_else(none), left, right))
     }
 
     fn joined(

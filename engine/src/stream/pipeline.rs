@@ -78,7 +78,7 @@ impl Pipeline {
     /// The reference tables it reads.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         self.stages.iter().filter_map(|stage| match stage {
-            Stage::Lookup(lookup) => Some(lookup.table()),
+            Stage::Lookup(lookup) => lookup.table(),
             Stage::Project { .. } | Stage::Filter(_) => None,
         })
     }

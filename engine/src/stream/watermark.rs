@@ -41,6 +41,8 @@ struct LaneProgress {
     stream: usize,
     /// It takes no rows; nobody waits for it.
     is_out: bool,
+    /// Its rows are only looked up; nobody waits for it.
+    is_aside: bool,
 }
 
 /// Which progress a boundary waits for.
@@ -65,6 +67,7 @@ impl Progress {
                 flushed_windows: NEVER,
                 stream,
                 is_out: false,
+                is_aside: false,
             }));
         }
         Self { lateness_us, first_lane, lanes, stood_at: None, missing: Missing::default() }
@@ -134,7 +137,22 @@ impl Progress {
     }
 
     fn waited_for(&self) -> impl Iterator<Item = usize> {
-        (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].is_out)
+        (0..self.lanes.len()).filter(|lane| self.is_waited_for(*lane))
+    }
+
+    fn is_waited_for(&self, lane: usize) -> bool {
+        !self.lanes[lane].is_out && !self.lanes[lane].is_aside
+    }
+
+    /// Rows of a stream are only looked up: nobody waits for it.
+    pub fn set_aside(&mut self, stream: usize) {
+        let of_stream = self.lanes.iter_mut().filter(|lane| lane.stream == stream);
+        of_stream.for_each(|lane| lane.is_aside = true);
+    }
+
+    /// Whether rows of a lane are only looked up.
+    pub fn is_aside(&self, lane: usize) -> bool {
+        self.lanes[lane].is_aside
     }
 
     /// A partition takes no rows: the rule goes on without it.
@@ -212,7 +230,8 @@ impl Progress {
 
     /// The newest event time of all lanes; `None` before any.
     pub fn newest(&self) -> Option<i64> {
-        self.lanes.iter().map(|lane| lane.newest).max().filter(|newest| *newest > NEVER)
+        let read = self.lanes.iter().filter(|lane| !lane.is_aside);
+        read.map(|lane| lane.newest).max().filter(|newest| *newest > NEVER)
     }
 
     fn of(&self, until: Until, lane: usize) -> i64 {
@@ -235,8 +254,7 @@ impl Progress {
             false => NEVER,
         };
         let lane = &mut self.lanes[lane];
-        let is_out = lane.is_out;
-        *lane = LaneProgress { newest, flushed: NEVER, flushed_windows: NEVER, stream, is_out };
+        *lane = LaneProgress { newest, flushed: NEVER, flushed_windows: NEVER, ..*lane };
     }
 
     /// How far windows of a lane are closed once it has seen `newest`.
@@ -247,7 +265,7 @@ impl Progress {
     /// Whether the rule comes to `boundary` as a lane sees `newest`, and was not there before.
     pub fn reaches(&self, lane: usize, newest: i64, boundary: i64, until: Until) -> bool {
         let reached = newest.saturating_sub(self.lateness_us[self.lanes[lane].stream]) >= boundary;
-        let others = (0..self.lanes.len()).filter(|other| *other != lane);
+        let others = self.waited_for().filter(|other| *other != lane);
         reached
             && self.of(until, lane) < boundary
             && others.into_iter().all(|other| self.of(until, other) >= boundary)
@@ -275,7 +293,7 @@ impl Progress {
         let theirs = other.lanes.iter().filter(|lane| lane.stream == its_stream);
         let ours = self.lanes.iter_mut().filter(|lane| lane.stream == stream);
         for (ours, theirs) in ours.zip(theirs) {
-            *ours = LaneProgress { stream, ..*theirs };
+            *ours = LaneProgress { stream, is_aside: ours.is_aside, ..*theirs };
         }
     }
 

@@ -18,7 +18,7 @@ pub mod session;
 
 pub use census::ListedSensor;
 pub use closed::{Closed, Expectation, LaneEvidence, expectations_of, sensors_of};
-pub use series::SeriesPlan;
+pub use series::{KeyedSeries, SeriesPlan};
 
 use super::grid::{Grid, PaneIndex};
 use super::pipeline::{Pipeline, row_column};

@@ -14,6 +14,7 @@ pub use rows::LatestRows;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use column::LatestColumn;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use weir_ingest::model::reading::{self, Position};
 use weir_ingest::model::{AppendTime, SeriesSnapshot, StreamDefinition};
@@ -30,7 +31,7 @@ pub fn latest_schema(stream: &StreamDefinition) -> SchemaRef {
 }
 
 /// One row per series of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LatestIndex {
     /// By series id; `NEVER` where no reading came yet.
     times: Vec<i64>,
@@ -86,6 +87,16 @@ impl LatestIndex {
         now: AppendTime,
     ) -> LatestRows<'i> {
         LatestRows { index: self, stream, series, now }
+    }
+
+    /// Whether a series has a reading.
+    pub fn has(&self, series: u32) -> bool {
+        self.times.get(series as usize).is_some_and(|time| *time != NEVER)
+    }
+
+    /// About what it takes.
+    pub fn bytes(&self) -> usize {
+        44 * self.times.len() + self.fields.iter().map(LatestColumn::bytes).sum::<usize>()
     }
 
     fn grow(&mut self, stream: &StreamDefinition, series: usize) {

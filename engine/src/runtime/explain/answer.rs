@@ -117,7 +117,8 @@ fn evidence(found: &Found) -> &'static str {
              rows; this is the receipt"
         }
         Found::LooksBack => {
-            "receipt: lag and rate look at readings before these, so nothing is computed again"
+            "receipt: lag, rate and latest values look at readings before these, so nothing is computed \
+             again"
         }
         Found::Nested => {
             "receipt: its windows are over rows of other windows, which are not kept, so nothing is \

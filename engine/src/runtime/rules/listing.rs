@@ -31,6 +31,11 @@ impl Rules {
                 let template = into.stream.template().as_str();
                 lines.push(("writes", format!("the stream '{}', {template}", into.stream.name())));
             }
+            for latest in &planned.plan.latest {
+                let name = planned.plan.streams[latest.stream].name();
+                let how = "of each series the newest value that precedes the reading";
+                lines.push(("looks up", format!("latest.{name}: {how}")));
+            }
             let mut below = planned.plan.nested.as_ref();
             while let Some(nested) = below {
                 lines.push(("over rows", describe_shape(&nested.inner)));

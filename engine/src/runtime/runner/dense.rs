@@ -316,7 +316,7 @@ fn measure(plan: &DensePlan, rows: &Rows) -> Result<Entries> {
         }
         RowColumns::Computed { of, pipeline } => {
             let table = number_rows(&rows.columns(Some(of)))?;
-            let batch = pipeline.run(table, &Tables::new())?;
+            let batch = pipeline.run(table, &Tables::default())?;
             let of = row_column(&batch).clone();
             let series = of.values().iter().map(|row| series[*row as usize]).collect();
             let values = batch.columns()[..batch.num_columns() - 1].to_vec();

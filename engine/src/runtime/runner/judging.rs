@@ -19,7 +19,9 @@ pub(super) fn judge(
     if let Some(into) = &plan.into {
         return Judge::Readings(Deriving::new(Arc::clone(into)));
     }
-    let templates = whole.streams.iter().map(|s| s.template().clone()).collect();
+    let is_read = |stream: usize| whole.branches.iter().any(|branch| branch.stream == stream);
+    let read = whole.streams.iter().enumerate().filter(|(stream, _)| is_read(*stream));
+    let templates = read.map(|(_, stream)| stream.template().clone()).collect();
     let subjects = Subjects::new(&identity.name, templates);
     let Some(raise) = &statement.raise else {
         return Judge::Rows(RuleRows::new(identity.clone(), subjects, RuleSettings::KEYS_MAX));

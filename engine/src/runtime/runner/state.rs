@@ -14,9 +14,11 @@ use crate::alarms::{RuleAlarms, RuleAlarmsState, RuleRowsState};
 use crate::sabotage::{self, Fault};
 use crate::stream::grid::PaneIndex;
 use crate::stream::input::Input;
+use crate::stream::latest::LatestValues;
 use crate::stream::watermark::Progress;
 use crate::stream::window::session::SessionsState;
 use crate::stream::window::{LaneEvidence, WindowsState};
+use crate::tables::latest::LatestIndex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub struct RunnerState {
     taken: u64,
     counted: Counted,
     nest: Option<NestState>,
+    latest: Vec<LatestIndex>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +73,10 @@ impl Runner {
         if self.resuming.is_some() || self.along.is_some() {
             return None;
         }
+        // Rows that are read again would see the latest values of another place.
+        if self.windows.is_some() && !self.tables.latest.is_empty() {
+            return None;
+        }
         // Nor would the tables of that time be there when the windows above are filled again.
         if self.nest.is_some() && !self.plan.tables.is_empty() {
             return None;
@@ -93,6 +100,7 @@ impl Runner {
             waiting: self.waiting.iter().map(|(at, waiting)| (*at, waiting.clone())).collect(),
             taken: self.taken,
             nest,
+            latest: self.tables.latest.iter().map(LatestValues::state).collect(),
             counted: Counted {
                 late_ordinal: self.late_ordinal,
                 error_ordinal: self.error_ordinal,
@@ -153,6 +161,10 @@ impl Runner {
         self.progress = progress.clone();
         for first in &again {
             self.progress.put_back(first.lane, first.watermark_before);
+        }
+        for (latest, index) in self.tables.latest.iter_mut().zip(state.latest) {
+            let known = series.get(latest.stream()).ok_or("it was made over other streams")?;
+            latest.restore(index, known);
         }
         self.starts_after = state.starts_after;
         self.term = state.term;

@@ -9,8 +9,7 @@ use crate::sql::statement::{
 use crate::sql::suggest::did_you_mean;
 use crate::sql::tokens::Cursor;
 use chrono::DateTime;
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned, visit_relations};
-use std::ops::ControlFlow;
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned};
 use std::time::Duration;
 use weir_ingest::model::EventTime;
 
@@ -90,30 +89,7 @@ fn select(cursor: &mut Cursor) -> Result<Box<Query>, SqlError> {
     refusals::check_query(&mut query)?;
     refusals::check_volatile(&query)?;
     check_shape(&query)?;
-    check_relations(&query)?;
     Ok(query)
-}
-
-/// A rule reads streams and reference tables.
-fn check_relations(query: &Query) -> Result<(), SqlError> {
-    let flow = visit_relations(query, |name| {
-        let plain = refusals::plain_name(name);
-        let Some(stream) = plain.strip_prefix("latest.") else { return ControlFlow::Continue(()) };
-        let error = SqlError::not_yet(
-            &format!("{plain} in a rule"),
-            format!(
-                "read {stream} itself, UNION ALL with the other stream; or keep what is compared with in a reference table"
-            ),
-        );
-        ControlFlow::Break(match refusals::place(name) {
-            Some(at) => error.at(at),
-            None => error,
-        })
-    });
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
 }
 
 fn check_name(name: &str) -> Result<(), SqlError> {

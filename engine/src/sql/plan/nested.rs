@@ -170,6 +170,7 @@ impl Inner {
             suppress: None,
             coverage: None,
             tables: walked.tables,
+            latest: walked.latest,
             into: Some(Arc::new(self.derivation)),
             explained: self.explained,
             fingerprint: String::new(),
@@ -185,6 +186,7 @@ impl Inner {
         RulePlan {
             streams: inner.streams.clone(),
             branches: inner.branches.clone(),
+            latest: inner.latest.clone(),
             tables,
             nested: Some(Arc::new(Nested { inner, key, outer: outer.clone() })),
             ..outer

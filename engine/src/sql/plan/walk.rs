@@ -6,13 +6,12 @@ use super::session::SessionNode;
 use super::windows::{
     column_name, group_columns, lacks_window, of_hop, refuse_window_columns, window_of,
 };
-use super::{Branch, Relations, Shape, SqlError, along, coverage};
-use crate::stream::lookup::{Lookup, Side, Unmatched};
+use super::{Branch, LATEST, LatestPlan, Relations, Shape, SqlError, along, coverage, joins};
 use crate::stream::pipeline::{Pipeline, Stage};
 use crate::stream::window::session::{SessionAggregation, Sessions};
 use crate::stream::window::{Aggregate, Aggregation, GroupColumn, Grouping};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self, Expr, LogicalPlan, Volatility};
@@ -33,6 +32,7 @@ pub(super) struct Walked {
     pub(super) tables: Vec<String>,
     /// The SELECT inside its window, which has windows, too.
     pub(super) inner: Option<Inner>,
+    pub(super) latest: Vec<LatestPlan>,
 }
 
 /// Why it could not be done.
@@ -65,7 +65,8 @@ pub(super) fn walk(
 ) -> Result<Walked> {
     refuse_volatile(plan)?;
     let (streams, tables) = (Vec::new(), BTreeSet::new());
-    let mut walker = Walker { state, relations, coverage, streams, tables, inner: None };
+    let mut walker =
+        Walker { state, relations, coverage, streams, tables, inner: None, latest: Vec::new() };
     let mut above = Vec::new();
     let mut node = plan;
     while has_aggregate(node) {
@@ -102,26 +103,38 @@ pub(super) fn walk(
     Ok(walker.finish(branches, Shape::PerReading, None))
 }
 
-struct Walker<'a> {
+pub(super) struct Walker<'a> {
     state: &'a SessionState,
-    relations: &'a Relations,
+    pub(super) relations: &'a Relations,
     coverage: Coverage,
-    streams: Vec<Arc<StreamDefinition>>,
-    tables: BTreeSet<String>,
+    pub(super) streams: Vec<Arc<StreamDefinition>>,
+    pub(super) tables: BTreeSet<String>,
     inner: Option<Inner>,
+    pub(super) latest: Vec<LatestPlan>,
 }
 
 impl Walker<'_> {
     fn finish(self, branches: Vec<Branch>, shape: Shape, group: Option<Vec<String>>) -> Walked {
         let tables = self.tables.into_iter().collect();
-        Walked { streams: self.streams, branches, shape, group, tables, inner: self.inner }
+        Walked {
+            streams: self.streams,
+            branches,
+            shape,
+            group,
+            tables,
+            inner: self.inner,
+            latest: self.latest,
+        }
     }
 
-    fn branches(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>> {
+    pub(super) fn branches(&mut self, plan: &LogicalPlan) -> Result<Vec<Branch>> {
         if is_inner(plan) {
             return self.inner(plan);
         }
         match plan {
+            LogicalPlan::TableScan(scan) if scan.table_name.schema() == Some(LATEST) => {
+                Err(joins::latest_alone(scan.table_name.table()))
+            }
             LogicalPlan::TableScan(scan) => self.scan(scan.table_name.table()),
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
                 let mut branches = self.branches(plan.inputs()[0])?;
@@ -171,15 +184,18 @@ impl Walker<'_> {
                 .with_hint("SHOW STREAMS lists the streams")
                 .into());
         };
-        let stream = match self.streams.iter().position(|s| s.name() == name) {
-            Some(position) => position,
-            None => {
-                self.streams.push(Arc::clone(definition));
-                self.streams.len() - 1
-            }
-        };
+        let stream = self.place_of(&Arc::clone(definition));
         let pipeline = Pipeline::default();
         Ok(vec![Branch { stream, along: None, before_session: None, pipeline }])
+    }
+
+    /// The position of a stream among those that the rule reads.
+    pub(super) fn place_of(&mut self, definition: &Arc<StreamDefinition>) -> usize {
+        let known = self.streams.iter().position(|s| s.name() == definition.name());
+        known.unwrap_or_else(|| {
+            self.streams.push(Arc::clone(definition));
+            self.streams.len() - 1
+        })
     }
 
     fn along(&mut self, window: &logical_expr::Window, plan: &LogicalPlan) -> Result<Vec<Branch>> {
@@ -237,71 +253,9 @@ impl Walker<'_> {
         })
     }
 
-    fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         let context = PhysicalPlanningContext::default();
         Ok(create_physical_expr(expr, schema, self.state.execution_props(), &context)?)
-    }
-
-    fn join(&mut self, join: &logical_expr::Join) -> Result<Vec<Branch>> {
-        let left_table = self.table_of(&join.left);
-        let right_table = self.table_of(&join.right);
-        let (side, table, readings, looked_up) = match (left_table, right_table) {
-            (None, Some(table)) => (Side::Left, table, &join.left, &join.right),
-            (Some(table), None) => (Side::Right, table, &join.right, &join.left),
-            (Some(_), Some(_)) => {
-                return Err(SqlError::new("a rule's join needs a stream on one side").into());
-            }
-            (None, None) => {
-                return Err(SqlError::new("not yet: joins of two streams")
-                    .with_hint("join a stream with a reference table, or UNION ALL the streams")
-                    .into());
-            }
-        };
-        let unmatched = match (join.join_type, side) {
-            (JoinType::Inner, _) => Unmatched::Drop,
-            (JoinType::Left, Side::Left) | (JoinType::Right, Side::Right) => Unmatched::Keep,
-            (other, _) => {
-                return Err(SqlError::new(format!("a rule cannot use a {other} JOIN here"))
-                    .with_hint("write stream JOIN table or stream LEFT JOIN table")
-                    .into());
-            }
-        };
-        if join.on.is_empty() || join.null_equality != NullEquality::NullEqualsNothing {
-            return Err(SqlError::new("a reference table is joined on equality")
-                .with_hint("write JOIN table t ON t.column = stream.column")
-                .into());
-        }
-        let on = join.on.iter().map(|(left, right)| {
-            let (reading, looked) = if side == Side::Left { (left, right) } else { (right, left) };
-            Ok((
-                self.physical(reading, readings.schema())?,
-                self.physical(looked, looked_up.schema())?,
-            ))
-        });
-        let lookup = Lookup {
-            on: on.collect::<Result<Vec<_>>>()?,
-            filter: join.filter.as_ref().map(|f| self.physical(f, &join.schema)).transpose()?,
-            table_schema: Arc::clone(looked_up.schema().inner()),
-            table: table.clone(),
-            unmatched,
-            side,
-            schema: Arc::clone(join.schema.inner()),
-        };
-        self.tables.insert(table);
-        let mut branches = self.branches(readings)?;
-        branches.iter_mut().for_each(|b| b.pipeline.push(Stage::Lookup(lookup.clone())));
-        Ok(branches)
-    }
-
-    fn table_of(&self, plan: &LogicalPlan) -> Option<String> {
-        match plan {
-            LogicalPlan::SubqueryAlias(alias) => self.table_of(&alias.input),
-            LogicalPlan::TableScan(scan) => {
-                let name = scan.table_name.table();
-                self.relations.tables.contains_key(name).then(|| name.to_owned())
-            }
-            _ => None,
-        }
     }
 
     fn shape(

@@ -108,12 +108,6 @@ fn a_stream_that_cannot_be_so_says_why() {
         ),
         ("CREATE STREAM s TOPIC '/x/{y}'", "columns", "AS SELECT", (1, 17)),
         (
-            "CREATE RULE r AS SELECT s.x FROM s JOIN latest.t ON t.y = s.y",
-            "not yet: latest.t",
-            "read t itself",
-            (1, 41),
-        ),
-        (
             "CREATE OR REPLACE STREAM s (a TEXT) TOPIC '/x/{y}'",
             "only a rule can be replaced",
             "",

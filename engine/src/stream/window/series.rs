@@ -4,7 +4,7 @@
 //! that what is folded by number comes out sorted.
 
 use super::kept::Kept;
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
@@ -215,4 +215,70 @@ fn level_columns(
         snapshot,
         Some(&plan.level_columns),
     ))
+}
+
+/// The series of a stream by what they are joined on.
+#[derive(Debug)]
+pub struct KeyedSeries {
+    plan: Arc<SeriesPlan>,
+    kept: Option<Kept>,
+    series: HashMap<Box<[u8]>, Vec<u32>>,
+    covered: usize,
+}
+
+impl KeyedSeries {
+    /// By the keys of `plan`.
+    pub fn new(plan: &Arc<SeriesPlan>) -> Self {
+        Self { plan: Arc::clone(plan), kept: None, series: HashMap::new(), covered: 0 }
+    }
+
+    /// Takes in the series that are new.
+    pub fn cover(&mut self, snapshot: &SeriesSnapshot) {
+        let range = self.covered..snapshot.len();
+        if range.is_empty() {
+            return;
+        }
+        let first = u32::try_from(range.start).expect("series ids are 32 bits");
+        self.covered = range.end;
+        let covered = self.keys(snapshot, range);
+        let covered = covered.expect("the planner lets nothing through that fails on a level");
+        for (id, key) in (first..).zip(covered) {
+            if let Some(key) = key {
+                self.series.entry(key).or_default().push(id);
+            }
+        }
+    }
+
+    fn keys(
+        &mut self,
+        snapshot: &SeriesSnapshot,
+        series: std::ops::Range<usize>,
+    ) -> Result<Vec<Option<Box<[u8]>>>> {
+        let rows = series.len();
+        let levels = level_columns(&self.plan, snapshot, series)?;
+        let keys = self.plan.keys.iter().map(|key| key.evaluate(&levels)?.into_array(rows));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => Kept::new(keys.iter().map(|key| key.data_type().clone()).collect())?,
+        };
+        let encoded = encoded(&kept, &keys, rows);
+        self.kept = Some(kept);
+        encoded
+    }
+
+    /// The series with the key of each row of these columns; NULL equals nothing.
+    pub fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<&[u32]>> {
+        let Some(kept) = &self.kept else { return Ok(vec![&[]; rows]) };
+        let of = |key: Option<Box<[u8]>>| key.and_then(|key| self.series.get(&key));
+        let found = encoded(kept, keys, rows)?.into_iter().map(of);
+        Ok(found.map(|series| series.map_or(&[][..], Vec::as_slice)).collect())
+    }
+}
+
+fn encoded(kept: &Kept, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<Box<[u8]>>>> {
+    let encoded = kept.encode(keys, rows)?.into_iter().enumerate();
+    let known =
+        |row: usize| keys.iter().all(|key| key.logical_nulls().is_none_or(|n| n.is_valid(row)));
+    Ok(encoded.map(|(row, key)| known(row).then_some(key)).collect())
 }

@@ -5,10 +5,11 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use weir_ingest::model::ColumnType;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum LatestColumn {
     Double(Vec<Option<f64>>),
     Bigint(Vec<Option<i64>>),
@@ -70,6 +71,18 @@ impl LatestColumn {
             Self::Bigint(slots) | Self::Timestamp(slots) => put(slots, winners, |_| None),
             Self::Boolean(slots) => put(slots, winners, |_| None),
             Self::Text(slots) => put(slots, winners, |_| None),
+        }
+    }
+
+    /// About what it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Double(slots) => 16 * slots.len(),
+            Self::Bigint(slots) | Self::Timestamp(slots) => 16 * slots.len(),
+            Self::Boolean(slots) => slots.len(),
+            Self::Text(slots) => {
+                slots.iter().map(|text| 16 + text.as_ref().map_or(0, |text| text.len())).sum()
+            }
         }
     }
 
