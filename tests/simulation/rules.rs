@@ -27,7 +27,7 @@ use weir_ingest::model::reading::{Hidden, stored_schema};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
-const RULES: [&str; 7] = [
+const RULES: [&str; 10] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
      AS SELECT floor, room, temperature FROM climate",
     "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
@@ -54,6 +54,21 @@ const RULES: [&str; 7] = [
      ON NO DATA FOR INTERVAL '20' SECOND RAISE AS SELECT floor, max(t) AS t \
      FROM TUMBLE(averages, DESCRIPTOR(time), size => INTERVAL '10' SECOND) \
      GROUP BY floor, window_start, window_end",
+    "CREATE RULE spread START FROM EARLIEST RAISE WHEN s > 2 FOR INTERVAL '5' SECOND CLEAR WHEN s < 1 \
+     ON NO DATA FOR INTERVAL '20' SECOND RAISE \
+     AS SELECT floor, max(t) - min(t) AS s, median(t) AS m \
+     FROM HOP((SELECT floor, room, window_end, avg(temperature) AS t \
+     FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '3' SECOND) \
+     GROUP BY floor, room, window_start, window_end), \
+     DESCRIPTOR(time), slide => INTERVAL '5' SECOND, size => INTERVAL '10' SECOND) \
+     GROUP BY floor, window_start, window_end",
+    "CREATE RULE fastest START FROM EARLIEST AS SELECT floor, max(r) AS fastest, count(*) AS n \
+     FROM TUMBLE((SELECT floor, time, rate(temperature) AS r FROM climate), \
+     DESCRIPTOR(time), size => INTERVAL '5' SECOND) GROUP BY floor, window_start, window_end",
+    "CREATE RULE warmer KEY (floor) START FROM EARLIEST RAISE WHEN temperature > before + 2 \
+     CLEAR WHEN temperature < before \
+     AS SELECT c.floor, c.room, c.temperature, l.temperature AS before \
+     FROM climate c JOIN latest.climate l ON l.topic = c.topic",
 ];
 /// What may replace each of the first of them, also more than once: other verdicts, FOR, windows and keys.
 const REPLACEMENTS: [&[&str]; 2] = [

@@ -214,9 +214,10 @@ impl Runner {
         let windows = self.windows.as_ref().map_or(0, Windows::bytes);
         let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
         let keys = self.alarms().map_or(0, RuleAlarms::keys);
+        let along = self.along.as_ref().map_or(0, Along::len);
         let latest: usize = self.tables.latest.iter().map(LatestValues::bytes).sum();
         let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes());
-        latest + below + windows + sessions + KEY_BYTES * (keys + self.waiting.len())
+        latest + below + windows + sessions + KEY_BYTES * (keys + self.waiting.len() + along)
     }
 
     /// Takes one input.
@@ -342,8 +343,12 @@ impl Runner {
         if self.term.is_held(appended) {
             return Ok(());
         }
-        self.close_windows(appended, out)?;
         let timed = self.progress.rule_timed().min(self.term.last());
+        if self.windows.is_some() {
+            // What goes along its series comes into the windows that close now.
+            self.apply_along(timed, appended, out)?;
+        }
+        self.close_windows(appended, out)?;
         self.apply_waiting(timed, appended, out)?;
         let timed = EventTime(timed);
         if let Judge::Alarms(alarms) = &mut self.judge

@@ -1,4 +1,5 @@
-//! Rules with `lag` or `rate`: readings wait for the watermark, then go on in event-time order.
+//! Rules with `lag` or `rate`: readings wait for the watermark, then go on in event-time order, to be judged
+//! or into their window.
 //!
 //! Promise: readings that are not late in their own partition are applied in (event time, input) order
 //! once the rule's watermark has passed them, so what a series gives depends neither on the order of
@@ -7,12 +8,14 @@
 use super::super::derived::Derived;
 use super::super::outputs::{Outputs, json_row};
 use super::readings::{Result1, receipt};
+use super::windows::open_windows;
 use super::{Judge, Runner, RunnerError, topic_of};
 use crate::alarms::{Evidence, MayClear, MemberReading, Place, ResultRow, Suppression, Verdict};
 use crate::sql::plan::{Branch, RulePlan};
 use crate::stream::along::{AlongStage, AlongState};
 use crate::stream::input::Rows;
 use crate::stream::pipeline::{number_rows, row_column};
+use crate::stream::window::PaneKey;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +47,11 @@ impl Along {
         has.then_some(Self { states, ..Self::default() })
     }
 
+    /// How many readings wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Event time of the first reading that waits.
     pub(super) fn next(&self) -> Option<i64> {
         self.waiting.keys().next().map(|(time, _)| *time)
@@ -73,7 +81,13 @@ impl Runner {
         let rows = Arc::new(rows.clone());
         for row in 0..rows.len() {
             let lane = self.progress.lane(rows.stream, rows.partition(row));
-            let (time, watermark) = (rows.times()[row], self.progress.timed(lane));
+            // A window that FLUSH STREAM sealed takes nothing more.
+            let watermark = match self.windows {
+                Some(_) => self.progress.closed(lane),
+                None => self.progress.timed(lane),
+            };
+            let time = rows.times()[row];
+            self.saw(&rows.slice(row, 1));
             if time < watermark {
                 self.late_along(&rows, row, watermark, out);
             } else if let Some(along) = &mut self.along {
@@ -179,6 +193,10 @@ impl Runner {
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
         while let Some((rows, watermarks)) = self.along.as_mut().and_then(|a| a.take(timed)) {
+            if self.windows.is_some() {
+                self.fill(&rows, &watermarks, out);
+                continue;
+            }
             let (results, batches) = self.results(&rows, out);
             let mut results = results.into_iter().peekable();
             for (row, watermark) in watermarks.into_iter().enumerate() {
@@ -190,6 +208,25 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Readings whose time has come go into their windows, which are all open.
+    fn fill(&mut self, rows: &Rows, watermarks: &[i64], out: &mut Outputs) {
+        let grid = self.aggregation().grid;
+        for batch in self.run_branches(rows, out) {
+            let mut slices: BTreeMap<PaneKey, Vec<u32>> = BTreeMap::new();
+            for (position, row) in (0_u32..).zip(row_column(&batch).values()) {
+                let row = *row as usize;
+                let pane = grid.pane(rows.times()[row]);
+                let lane = self.progress.lane(rows.stream, rows.partition(row));
+                if let Some(first_window) = open_windows(grid, pane, watermarks[row]).next {
+                    slices.entry(PaneKey { lane, pane, first_window }).or_default().push(position);
+                }
+            }
+            for (key, positions) in slices {
+                self.add_slice(rows, &batch, &|row| watermarks[row], key, positions, out);
+            }
+        }
     }
 
     fn judge_along(

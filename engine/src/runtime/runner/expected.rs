@@ -7,6 +7,7 @@
 use super::evaluate::keys;
 use super::{Judge, Runner, RunnerError, topic_of};
 use crate::alarms::KeyValue;
+use crate::stream::along::AlongStage;
 use crate::stream::input::{Lane, Offsets, Rows};
 use crate::stream::pipeline::{number_rows, row_column, with_rows};
 use crate::stream::window::{GroupColumn, Grouping, ListedSensor};
@@ -94,6 +95,10 @@ impl Runner {
         let mut found = BTreeMap::new();
         for branch in plan.branches.iter().filter(|branch| branch.stream == stream) {
             let mut batch = number_rows(&rows.table())?;
+            if let Some(along) = &branch.along {
+                batch = along.before.where_not_false().run_at(batch, &self.tables, &time_of)?;
+                batch = without_values(along, &batch)?;
+            }
             for pipeline in branch.before_session.iter().chain([&branch.pipeline]) {
                 batch = pipeline.where_not_false().run_at(batch, &self.tables, &time_of)?;
             }
@@ -159,6 +164,14 @@ fn nothing_of(
         offsets: Offsets::From(Offset(0)),
         append_times: Lane::Same(AppendTime(0).0),
     }
+}
+
+/// Rows of which nothing is known along their series.
+fn without_values(along: &AlongStage, batch: &RecordBatch) -> Result<RecordBatch> {
+    let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
+    let of_functions = along.schema.fields().iter().skip(columns.len());
+    columns.extend(of_functions.map(|f| new_null_array(f.data_type(), batch.num_rows())));
+    with_rows(&along.schema, columns, row_column(batch).clone())
 }
 
 /// Each row as a group of its own, whose aggregates are not known.

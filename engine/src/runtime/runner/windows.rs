@@ -28,6 +28,9 @@ impl Runner {
         rows: &Rows,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
+        if self.along.is_some() {
+            return self.hold(rows, out);
+        }
         let mut rest = rows.clone();
         while !rest.is_empty() {
             if let Some(in_time) = self.rows_in_time(&rest) {

@@ -44,11 +44,11 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Under a window.
-pub(super) fn not_under_a_window() -> WalkError {
+/// Under SESSION.
+pub(super) fn not_under_a_session() -> WalkError {
     SqlError::not_yet(
-        "lag and rate under a window",
-        "make two steps of it: CREATE STREAM x TOPIC '...' AS SELECT ..., rate(y) AS r FROM ..., and the window over x",
+        "lag and rate under SESSION",
+        "make two steps of it: CREATE STREAM x TOPIC '...' AS SELECT ..., rate(y) AS r FROM ..., and SESSION over x; TUMBLE and HOP take them",
     )
     .into()
 }

@@ -69,6 +69,9 @@ fn dense(
     coverage: Coverage,
 ) -> std::result::Result<DensePlan, No> {
     let [branch] = branches else { return no("it reads more than one stream") };
+    if branch.along.is_some() {
+        return no("it has lag or rate");
+    }
     let definition = Arc::clone(&streams[branch.stream]);
     let table = reading::table_schema(&definition);
     let flat = Flat::of(&branch.pipeline, &table)?;

@@ -78,8 +78,9 @@ pub(super) fn walk(
             LogicalPlan::Aggregate(aggregate) => {
                 let group = group_columns(aggregate)?;
                 let branches = walker.branches(&aggregate.input)?;
-                if branches.iter().any(|branch| branch.along.is_some()) {
-                    return Err(along::not_under_a_window());
+                let goes_along = |b: &Branch| b.along.is_some() && b.before_session.is_some();
+                if branches.iter().any(goes_along) {
+                    return Err(along::not_under_a_session());
                 }
                 let mut grouping = walker.grouping(aggregate)?;
                 for node in above.into_iter().rev() {
