@@ -208,18 +208,18 @@ pub fn plan_rule(rule: &RuleStatement, relations: &Relations) -> Result<RulePlan
         Some(inner) => inner.over(plan),
         None => plan,
     };
-    Ok(RulePlan { fingerprint: fingerprint(rule, &logical, &plan.streams), ..plan })
+    Ok(RulePlan { fingerprint: fingerprint(rule, &logical, &plan), ..plan })
 }
 
-fn fingerprint(
-    rule: &RuleStatement,
-    logical: &LogicalPlan,
-    streams: &[Arc<StreamDefinition>],
-) -> String {
+fn fingerprint(rule: &RuleStatement, logical: &LogicalPlan, plan: &RulePlan) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(rule.text.as_bytes());
     hasher.update(format!("{}{:?}", logical.display_indent(), logical.schema()).as_bytes());
-    for stream in streams {
+    if matches!(plan.shape, Shape::Sessions(_)) {
+        // What a checkpoint keeps of a reading in a session: what aggregates read, each once.
+        hasher.update(b"inputs once");
+    }
+    for stream in &plan.streams {
         let options = stream.options();
         let what = (stream.name(), stream.template(), options.partitions, options.lateness);
         hasher.update(format!("{what:?}").as_bytes());

@@ -8,111 +8,38 @@
 //! Both paths give the same answers (P7).
 //! Elsewhere: which rows are late and when a window is due is the runner's; here they are only counted.
 
-mod census;
-mod closed;
-pub mod dense;
-mod groups;
-mod kept;
-mod series;
+mod aggregation; // the SELECT
+mod kept; // rows as bytes
+mod series; // the group of each series
+pub mod by_series; // what the paths by series have in common
+mod census; // series that report, and that should
+mod closed; // windows that are over
+pub mod dense; // numbers that are added up
+mod inputs; // what accumulators are fed with
+mod pending; // rows that are given to them together
+mod members; // which series are behind a group
+mod keys; // groups told by rows, or by series
+mod groups; // groups and their accumulators
+mod general; // panes of these
 pub mod session;
 
+pub use aggregation::{Aggregate, Aggregation, CountedKind, GroupColumn, Grouping, Path};
 pub use census::ListedSensor;
 pub use closed::{Closed, Expectation, LaneEvidence, expectations_of, sensors_of};
+pub use inputs::Inputs;
 pub use series::{KeyedSeries, SeriesPlan};
 
-use super::grid::{Grid, PaneIndex};
-use super::pipeline::{Pipeline, row_column};
+use super::grid::PaneIndex;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use by_series::SeriesSlice;
 use census::{Census, OfWindow, Roll};
-use closed::{Keyed, finish, result};
 use datafusion::error::Result;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use dense::{DensePanes, DensePlan, DenseState};
-use groups::{Partial, Prepared};
+use dense::{DensePanes, DenseState};
+use general::GeneralPanes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{Offset, SeriesSnapshot};
-
-/// One aggregate of the SELECT.
-#[derive(Debug, Clone)]
-pub struct Aggregate {
-    /// The function and its arguments.
-    pub function: Arc<AggregateFunctionExpr>,
-    /// Its FILTER (WHERE ...).
-    pub filter: Option<Arc<dyn PhysicalExpr>>,
-}
-
-/// One column of GROUP BY.
-#[derive(Debug, Clone)]
-pub enum GroupColumn {
-    /// An expression over the rows.
-    Key(Arc<dyn PhysicalExpr>),
-    /// `window_start`.
-    WindowStart,
-    /// `window_end`.
-    WindowEnd,
-}
-
-/// A windowed SELECT over TUMBLE or HOP: its grouping, over a grid.
-#[derive(Debug, Clone)]
-pub struct Aggregation {
-    /// The windows.
-    pub grid: Grid,
-    /// GROUP BY and aggregates.
-    pub grouping: Grouping,
-    /// How they are worked out.
-    pub path: Path,
-    /// Of a rule that asks for coverage, by stream what depends on its series alone; else none.
-    pub census: Vec<(usize, Arc<SeriesPlan>)>,
-}
-
-/// How a windowed SELECT is worked out.
-#[derive(Debug, Clone)]
-pub enum Path {
-    /// By series.
-    Dense(Arc<DensePlan>),
-    /// Over DataFusion's accumulators, for this reason.
-    General(String),
-}
-
-impl std::ops::Deref for Aggregation {
-    type Target = Grouping;
-
-    fn deref(&self) -> &Grouping {
-        &self.grouping
-    }
-}
-
-/// GROUP BY and aggregates of a windowed SELECT, whatever its windows are.
-#[derive(Debug, Clone)]
-pub struct Grouping {
-    /// The group columns, in order.
-    pub group: Vec<GroupColumn>,
-    /// Types of those that are keys.
-    pub key_schema: SchemaRef,
-    /// The aggregates but for [`Self::counted`].
-    pub aggregates: Vec<Aggregate>,
-    /// `coverage()` and its kind, each with its place among all aggregates; they grow.
-    pub counted: Vec<(usize, CountedKind)>,
-    /// Group columns, then aggregates.
-    pub schema: SchemaRef,
-    /// What follows: HAVING and the SELECT list.
-    pub after: Pipeline,
-}
-
-/// What counts series, not values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CountedKind {
-    /// `coverage()`.
-    Coverage,
-    /// `sensors_reporting()`.
-    Reporting,
-    /// `sensors_expected()`.
-    Expected,
-}
 
 /// Where rows go: a pane of a lane, and the first window that was still open to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,16 +53,8 @@ pub struct PaneKey {
 }
 
 #[derive(Debug)]
-struct Pane {
-    partial: Partial,
-    evidence: LaneEvidence,
-    /// Readings of each series, where the rule asks for coverage.
-    received: BTreeMap<u64, u64>,
-}
-
-#[derive(Debug)]
 enum Panes {
-    General(BTreeMap<PaneKey, Pane>),
+    General(Box<GeneralPanes>),
     Dense(Box<DensePanes>),
 }
 
@@ -143,14 +62,14 @@ impl Panes {
     /// The pane and first window of each that is kept.
     fn kept(&self) -> Box<dyn Iterator<Item = (PaneIndex, PaneIndex)> + '_> {
         match self {
-            Self::General(panes) => Box::new(panes.keys().map(|key| (key.pane, key.first_window))),
+            Self::General(panes) => Box::new(panes.kept()),
             Self::Dense(panes) => Box::new(panes.kept()),
         }
     }
 
     fn retain(&mut self, keep: impl Fn(PaneIndex) -> bool) {
         match self {
-            Self::General(panes) => panes.retain(|key, _| keep(key.pane)),
+            Self::General(panes) => panes.retain(keep),
             Self::Dense(panes) => panes.retain(keep),
         }
     }
@@ -171,18 +90,6 @@ enum PanesState {
     /// Accumulators of any function cannot be put back bit for bit: their rows are read again, from
     /// the first of each lane on.
     Refill(Vec<LaneEvidence>),
-}
-
-/// The first row of each lane that is in a pane.
-fn first_of_lanes(panes: &BTreeMap<PaneKey, Pane>) -> Vec<LaneEvidence> {
-    let mut first: BTreeMap<usize, LaneEvidence> = BTreeMap::new();
-    for evidence in panes.values().map(|pane| pane.evidence) {
-        let known = first.entry(evidence.lane).or_insert(evidence);
-        if evidence.first < known.first {
-            *known = evidence;
-        }
-    }
-    first.into_values().collect()
 }
 
 /// The open windows of a rule.
@@ -217,7 +124,9 @@ impl Windows {
     pub fn new(aggregation: Arc<Aggregation>) -> Self {
         let panes = match &aggregation.path {
             Path::Dense(plan) => Panes::Dense(Box::new(DensePanes::new(Arc::clone(plan)))),
-            Path::General(_) => Panes::General(BTreeMap::new()),
+            Path::BySeries(..) | Path::General(_) => {
+                Panes::General(Box::new(GeneralPanes::new(&aggregation)))
+            }
         };
         let census = (matches!(panes, Panes::General(_)) && !aggregation.census.is_empty())
             .then(|| Census::new(&aggregation.census));
@@ -258,6 +167,25 @@ impl Windows {
         }
     }
 
+    /// Rows of these series come, any of `snapshot`'s; where series tell the groups.
+    pub fn meet(&mut self, snapshot: &Arc<SeriesSnapshot>, series: &[u32]) {
+        match &mut self.panes {
+            Panes::Dense(panes) => {
+                panes.knows(snapshot);
+                panes.saw(series);
+            }
+            Panes::General(panes) => panes.knows(snapshot),
+        }
+    }
+
+    /// For each series known whether its rows count; `None` where all do.
+    pub fn counted(&mut self) -> Option<&[bool]> {
+        match &mut self.panes {
+            Panes::Dense(panes) => panes.counted(),
+            Panes::General(panes) => panes.counted(),
+        }
+    }
+
     /// The panes of the dense path, if it is taken.
     pub fn dense(&mut self) -> Option<&mut DensePanes> {
         match &mut self.panes {
@@ -266,11 +194,19 @@ impl Windows {
         }
     }
 
+    /// About what the open windows take.
+    pub fn bytes(&self) -> usize {
+        match &self.panes {
+            Panes::Dense(panes) => panes.bytes(),
+            Panes::General(panes) => self.census.as_ref().map_or(0, Census::bytes) + panes.bytes(),
+        }
+    }
+
     /// For a checkpoint.
     pub fn state(&self) -> WindowsState {
         let panes = match &self.panes {
             Panes::Dense(panes) => PanesState::Dense(panes.state()),
-            Panes::General(panes) => PanesState::Refill(first_of_lanes(panes)),
+            Panes::General(panes) => PanesState::Refill(panes.first_of_lanes()),
         };
         let late = self.late.iter().map(|(window, late)| (*window, *late)).collect();
         let seen = self.census.as_ref().map(Census::seen).unwrap_or_default();
@@ -314,33 +250,23 @@ impl Windows {
         &self.late
     }
 
-    /// Adds rows to a pane of the general path.
+    /// Adds rows whose keys are worked out to a pane.
     /// # Errors
     /// What an expression cannot evaluate; nothing was added then.
     pub fn add(&mut self, slice: &Slice<'_>) -> Result<()> {
-        let prepared = Prepared::new(&self.aggregation, &slice.batch)?;
-        let (first, last) = slice.offsets;
-        let Panes::General(panes) = &mut self.panes else { return Ok(()) };
-        let pane = match panes.entry(slice.key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let watermark_before = slice.watermark_before;
-                let evidence = LaneEvidence { lane: slice.key.lane, first, last, watermark_before };
-                let partial = Partial::new(&self.aggregation)?;
-                entry.insert(Pane { partial, evidence, received: BTreeMap::new() })
-            }
-        };
-        pane.evidence.first = pane.evidence.first.min(first);
-        pane.evidence.last = pane.evidence.last.max(last);
-        pane.partial.update(&prepared, slice.series)?;
-        if self.census.is_some() {
-            // What a join makes of a reading stands together, and is one reading.
-            let mut before = None;
-            for (series, row) in slice.series.iter().zip(row_column(&slice.batch).values()) {
-                if before.replace(row) != Some(row) {
-                    *pane.received.entry(*series).or_default() += 1;
-                }
-            }
+        match &mut self.panes {
+            Panes::General(panes) => panes.add(&self.aggregation, slice),
+            Panes::Dense(_) => unreachable!("the dense path takes rows by series"),
+        }
+    }
+
+    /// Adds rows whose keys their series tell to a pane.
+    /// # Errors
+    /// No accumulator can be made: a bug of the planner.
+    pub fn add_by_series(&mut self, slice: &SeriesSlice<'_>) -> Result<()> {
+        match &mut self.panes {
+            Panes::Dense(panes) => panes.add(slice),
+            Panes::General(panes) => panes.add_by_series(&self.aggregation, slice)?,
         }
         Ok(())
     }
@@ -374,7 +300,7 @@ impl Windows {
     /// The first row that an open window has, on the general path.
     pub fn first_row(&self) -> Option<Offset> {
         match &self.panes {
-            Panes::General(panes) => panes.values().map(|pane| pane.evidence.first).min(),
+            Panes::General(panes) => panes.first_row(),
             Panes::Dense(_) => None,
         }
     }
@@ -411,9 +337,9 @@ impl Windows {
         let late = self.late.get(&window).copied().unwrap_or(0);
         let closed = match &mut self.panes {
             Panes::Dense(dense) => dense.finish(&self.aggregation, window, panes, asked)?,
-            Panes::General(kept) => {
+            Panes::General(general) => {
                 let census = self.census.as_mut();
-                finish(&self.aggregation, kept, census, window, panes, asked)?
+                general.finish(&self.aggregation, window, panes, census, asked)?
             }
         };
         Ok(Closed { late, ..closed })

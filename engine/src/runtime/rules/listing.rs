@@ -167,6 +167,7 @@ fn describe_shape(plan: &RulePlan) -> String {
 fn describe_path(path: &Path) -> String {
     match path {
         Path::Dense(_) => "dense: numbers are added up by series".to_owned(),
+        Path::BySeries(_, reason) => format!("general, groups told by series, because {reason}"),
         Path::General(reason) => format!("general, because {reason}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that cannot be late, all at once; and rules on the dense path: rows into cells by series.
+//! Rows that cannot be late, all at once; and rules whose groups the series tell: rows into panes by series.
 //!
 //! Promise: rows of which none can be late are taken without a look at each of them; which those are is
 //! told by the least and greatest time of the batch. All others go row by row, with the same answers.
@@ -6,19 +6,20 @@
 use super::super::outputs::Outputs;
 use super::Runner;
 use super::windows::open_windows;
+use crate::sql::plan::Shape;
 use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::{Lane, Rows};
 use crate::stream::lookup::Tables;
 use crate::stream::pipeline::{number_rows, row_column};
 use crate::stream::watermark::{Progress, Until};
 use crate::stream::window::PaneKey;
-use crate::stream::window::dense::{DensePanes, DensePlan, DenseSlice, RowColumns, Which};
+use crate::stream::window::by_series::{RowColumns, SeriesSlice, Which};
+use crate::stream::window::dense::DensePanes;
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::concat;
 use datafusion::error::Result;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use weir_ingest::model::{PartitionId, reading};
 
 /// Panes that the rows of a batch are sorted into at once.
@@ -43,12 +44,12 @@ pub(super) enum Lanes {
     Many,
 }
 
-/// What is measured of the rows of a batch.
+/// What is aggregated of the rows of a batch.
 pub(super) struct Entries {
     /// The row of each; `None`: each row has one.
     rows: Option<UInt32Array>,
     pub(super) series: ScalarBuffer<u32>,
-    /// For each measure, its values.
+    /// The columns that are aggregated.
     pub(super) values: Vec<ArrayRef>,
     /// Which of them count; `None`: all.
     counted: Option<Vec<u32>>,
@@ -99,6 +100,14 @@ impl Runner {
         self.windows.as_mut()?.dense()
     }
 
+    /// Whether the series tell the groups.
+    pub(super) fn is_by_series(&self) -> bool {
+        match &self.plan.shape {
+            Shape::Windowed(aggregation) => aggregation.path.columns().is_some(),
+            Shape::Sessions(_) | Shape::PerReading => false,
+        }
+    }
+
     /// The rows up to the next place where event time closes a window or fires a timer, if they come
     /// from one partition, lie in few panes, and none of them can be late.
     pub(super) fn rows_in_time(&mut self, rows: &Rows) -> Option<InTime> {
@@ -141,20 +150,20 @@ impl Runner {
     pub(super) fn take_in_time(&mut self, rows: &Rows, in_time: InTime, out: &mut Outputs) {
         let rows = rows.slice(0, in_time.rows);
         let panes = in_time.panes;
-        match (in_time.lanes, self.dense().is_some()) {
+        match (in_time.lanes, self.is_by_series()) {
             (Lanes::Many, _) => self.dense_lanes_in_time(&rows, panes, out),
             (Lanes::One { lane, newest }, true) => {
-                self.dense_in_time(&rows, lane, panes, out);
+                self.by_series_in_time(&rows, lane, panes, out);
                 self.progress.observe(lane, newest);
             }
             (Lanes::One { lane, newest }, false) => {
-                self.general_in_time(&rows, lane, panes, out);
+                self.by_row_in_time(&rows, lane, panes, out);
                 self.progress.observe(lane, newest);
             }
         }
     }
 
-    fn dense_in_time(
+    fn by_series_in_time(
         &mut self,
         rows: &Rows,
         lane: usize,
@@ -175,7 +184,7 @@ impl Runner {
         }
     }
 
-    fn general_in_time(
+    fn by_row_in_time(
         &mut self,
         rows: &Rows,
         lane: usize,
@@ -209,7 +218,7 @@ impl Runner {
     }
 
     /// Takes rows of any lanes, late or not.
-    pub(super) fn take_dense_part(&mut self, rows: &Rows, out: &mut Outputs) {
+    pub(super) fn take_part_by_series(&mut self, rows: &Rows, out: &mut Outputs) {
         let entries = self.entries(rows, out);
         let closed_before = self.progress.note(rows);
         let Some(entries) = entries else { return };
@@ -249,8 +258,8 @@ impl Runner {
                 .and_then(|n| n.checked_sub(1))
                 .map(|last| (0, last)),
         };
-        let (Some((first, last)), Some(panes)) = (ends, self.dense()) else { return };
-        panes.add(&DenseSlice {
+        let (Some((first, last)), Some(windows)) = (ends, &mut self.windows) else { return };
+        let added = windows.add_by_series(&SeriesSlice {
             key,
             series: &entries.series,
             values: &entries.values,
@@ -258,20 +267,20 @@ impl Runner {
             offsets: (rows.offset(entries.row(first)), rows.offset(entries.row(last))),
             watermark_before,
         });
+        added.expect("the planner made such accumulators");
     }
 
-    /// What is measured of `rows`; rows on which an expression fails are listed and left out.
+    /// What is aggregated of `rows`; rows on which an expression fails are listed and left out.
     pub(super) fn entries(&mut self, rows: &Rows, out: &mut Outputs) -> Option<Entries> {
-        let panes = self.dense()?;
-        panes.knows(&rows.series);
-        panes.saw(rows.series_ids());
-        let plan = Arc::clone(panes.plan());
-        let mut entries = match measure(&plan, rows) {
+        self.windows.as_mut()?.meet(&rows.series, rows.series_ids());
+        let aggregation = self.aggregation();
+        let columns = aggregation.path.columns()?;
+        let mut entries = match measure(columns, rows) {
             Ok(entries) => entries,
             Err(_) => {
                 let mut all = Vec::new();
                 for row in 0..rows.len() {
-                    match measure(&plan, &rows.slice(row, 1)) {
+                    match measure(columns, &rows.slice(row, 1)) {
                         Ok(entries) => all.push((row, entries)),
                         Err(e) => self.failed_reading(rows, row, &e.strip_backtrace(), out),
                     }
@@ -279,7 +288,7 @@ impl Runner {
                 together(all)?
             }
         };
-        let counted = self.dense()?.counted();
+        let counted = self.windows.as_mut()?.counted();
         entries.counted = counted.map(|counted| {
             let of = |(entry, series): (u32, &u32)| counted[*series as usize].then_some(entry);
             (0..).zip(&entries.series).filter_map(of).collect()
@@ -303,9 +312,9 @@ fn closed_before(progress: &Progress, lane: usize, times: &[i64]) -> i64 {
     span(times).map_or(progress.closed(lane), |(_, newest)| progress.closed_after(lane, newest))
 }
 
-fn measure(plan: &DensePlan, rows: &Rows) -> Result<Entries> {
+fn measure(columns: &RowColumns, rows: &Rows) -> Result<Entries> {
     let series = reading::series_column(&rows.batch).values();
-    match &plan.columns {
+    match columns {
         RowColumns::Stored(columns) => {
             let values = columns.iter().map(|(name, data_type)| {
                 let stored = rows.batch.column_by_name(name).cloned();

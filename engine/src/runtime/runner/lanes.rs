@@ -10,7 +10,7 @@ use super::dense::{InTime, Lanes, PANES_AT_ONCE, span};
 use crate::stream::grid::PaneIndex;
 use crate::stream::input::Rows;
 use crate::stream::window::PaneKey;
-use crate::stream::window::dense::Which;
+use crate::stream::window::by_series::Which;
 use weir_ingest::model::PartitionId;
 
 /// What one lane gave to one pane.

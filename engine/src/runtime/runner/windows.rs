@@ -92,8 +92,8 @@ impl Runner {
     }
 
     pub(super) fn take_part(&mut self, rows: &Rows, out: &mut Outputs) {
-        if self.windows.as_mut().is_some_and(|windows| windows.dense().is_some()) {
-            return self.take_dense_part(rows, out);
+        if self.is_by_series() {
+            return self.take_part_by_series(rows, out);
         }
         self.saw(rows);
         let batches = self.run_branches(rows, out);

@@ -9,8 +9,9 @@ mod safe;
 use super::Branch;
 use crate::sql::functions::coverage::Counted;
 use crate::stream::pipeline::{Pipeline, Stage};
-use crate::stream::window::dense::{DensePlan, Measure, Number, Output, RowColumns};
-use crate::stream::window::{Aggregate, GroupColumn, Grouping, Path, SeriesPlan};
+use crate::stream::window::by_series::{BySeriesPlan, RowColumns};
+use crate::stream::window::dense::{DensePlan, Measure, Number, Output};
+use crate::stream::window::{Aggregate, GroupColumn, Grouping, Inputs, Path, SeriesPlan};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
@@ -38,6 +39,15 @@ enum No {
     Failed,
 }
 
+impl No {
+    fn reason(self) -> String {
+        match self {
+            Self::Because(reason) => reason,
+            Self::Failed => "an expression cannot be moved below the window".to_owned(),
+        }
+    }
+}
+
 impl From<datafusion::error::DataFusionError> for No {
     fn from(_: datafusion::error::DataFusionError) -> Self {
         Self::Failed
@@ -55,52 +65,104 @@ pub(super) fn path(
     grouping: &Grouping,
     coverage: Coverage,
 ) -> Path {
-    match dense(streams, branches, grouping, coverage) {
+    let source = match Source::of(streams, branches, grouping) {
+        Ok(source) => source,
+        Err(no) => return Path::General(no.reason()),
+    };
+    match source.dense(grouping, coverage) {
         Ok(plan) => Path::Dense(Arc::new(plan)),
-        Err(No::Because(reason)) => Path::General(reason),
-        Err(No::Failed) => Path::General("an expression cannot be moved below the window".into()),
+        Err(no) => match source.by_series(grouping, coverage) {
+            Ok(plan) => Path::BySeries(Arc::new(plan), no.reason()),
+            Err(_) => Path::General(no.reason()),
+        },
     }
 }
 
-fn dense(
-    streams: &[Arc<StreamDefinition>],
-    branches: &[Branch],
-    grouping: &Grouping,
-    coverage: Coverage,
-) -> std::result::Result<DensePlan, No> {
-    let [branch] = branches else { return no("it reads more than one stream") };
-    if branch.along.is_some() {
-        return no("it has lag or rate");
-    }
-    let definition = Arc::clone(&streams[branch.stream]);
-    let table = reading::table_schema(&definition);
-    let flat = Flat::of(&branch.pipeline, &table)?;
-    let of_series = |expr: &PhysicalExprRef| is_of_series(expr, &definition, &table);
-    let mut keys = Vec::new();
-    for column in &grouping.group {
-        if let GroupColumn::Key(key) = column {
-            let key = flat.inline(key)?;
-            if !of_series(&key) {
-                return no(format!("the key {key} is not a level of the topic"));
-            }
-            keys.push(key);
+/// The rows of one stream, whose keys depend on the series alone.
+struct Source {
+    definition: Arc<StreamDefinition>,
+    table: SchemaRef,
+    flat: Flat,
+    keys: Vec<PhysicalExprRef>,
+}
+
+impl Source {
+    fn of(
+        streams: &[Arc<StreamDefinition>],
+        branches: &[Branch],
+        grouping: &Grouping,
+    ) -> std::result::Result<Self, No> {
+        let [branch] = branches else { return no("it reads more than one stream") };
+        if branch.along.is_some() {
+            return no("it has lag or rate");
         }
+        let definition = Arc::clone(&streams[branch.stream]);
+        let table = reading::table_schema(&definition);
+        let flat = Flat::of(&branch.pipeline, &table)?;
+        let mut keys = Vec::new();
+        for column in &grouping.group {
+            if let GroupColumn::Key(key) = column {
+                let key = flat.inline(key)?;
+                if !is_of_series(&key, &definition, &table) {
+                    return no(format!("the key {key} is not a level of the topic"));
+                }
+                keys.push(key);
+            }
+        }
+        Ok(Self { definition, table, flat, keys })
     }
-    let mut values = Values::default();
-    let mut outputs = Vec::new();
-    for aggregate in &grouping.aggregates {
-        outputs.push(values.output(aggregate, &flat, &table)?);
+
+    fn dense(&self, grouping: &Grouping, coverage: Coverage) -> std::result::Result<DensePlan, No> {
+        let mut values = Values::default();
+        let mut outputs = Vec::new();
+        for aggregate in &grouping.aggregates {
+            outputs.push(values.output(aggregate, &self.flat, &self.table)?);
+        }
+        let counts = |output: &Output| matches!(output, Output::Counted(_));
+        let expects = coverage == Coverage::Required || outputs.iter().any(counts);
+        let (of, of_row) = self.of_series()?;
+        let columns = values.columns(&of_row, self)?;
+        Ok(DensePlan { columns, measures: values.measures, of, expects, outputs })
     }
-    let counts = |output: &Output| matches!(output, Output::Counted(_));
-    let expects = coverage == Coverage::Required || outputs.iter().any(counts);
-    let (of_series, of_row): (Vec<_>, Vec<_>) = flat.filters.iter().cloned().partition(of_series);
-    Ok(DensePlan {
-        columns: values.columns(of_row, &table)?,
-        measures: values.measures,
-        of: Arc::new(series_plan(definition, &table, keys, of_series)?),
-        expects,
-        outputs,
-    })
+
+    /// Where all that accumulators are fed with has a value for every row.
+    fn by_series(
+        &self,
+        grouping: &Grouping,
+        coverage: Coverage,
+    ) -> std::result::Result<BySeriesPlan, No> {
+        let counted = |a: &Aggregate| Counted::of(a.function.fun().name()).is_some();
+        if coverage == Coverage::Required || grouping.aggregates.iter().any(counted) {
+            return no("its series are counted one by one");
+        }
+        let mut values = Values::default();
+        for input in Inputs::new(grouping).expressions() {
+            let input = self.flat.inline(input)?;
+            if !cannot_fail(&input, &self.table) {
+                return no(format!("{input} may fail"));
+            }
+            values.expressions.push(input);
+        }
+        let (of, of_row) = self.of_series()?;
+        Ok(BySeriesPlan { columns: values.columns(&of_row, self)?, of })
+    }
+
+    /// What depends on the series alone, and the conditions that do not.
+    fn of_series(&self) -> std::result::Result<(Arc<SeriesPlan>, Vec<PhysicalExprRef>), No> {
+        let (definition, table) = (&self.definition, &self.table);
+        let of_series = |expr: &PhysicalExprRef| is_of_series(expr, definition, table);
+        let filters = self.flat.filters.iter().cloned();
+        let (of_series, of_row): (Vec<_>, Vec<_>) = filters.partition(of_series);
+        let plan = series_plan(Arc::clone(definition), table, self.keys.clone(), of_series)?;
+        Ok((Arc::new(plan), of_row))
+    }
+
+    /// The name and type of a field that is stored as it is.
+    fn stored(&self, expr: &PhysicalExprRef) -> Option<(String, DataType)> {
+        let name = expr.downcast_ref::<Column>()?.name();
+        let column = self.definition.columns().iter().find(|column| column.name == name)?;
+        Some((name.to_owned(), column.column_type.data_type()))
+    }
 }
 
 /// These keys and conditions, which depend on the series alone.
@@ -232,19 +294,20 @@ impl Values {
 
     fn columns(
         &self,
-        of_row: Vec<PhysicalExprRef>,
-        table: &SchemaRef,
+        of_row: &[PhysicalExprRef],
+        source: &Source,
     ) -> std::result::Result<RowColumns, No> {
+        let table = &source.table;
         if of_row.is_empty()
-            && let Some(names) = self.expressions.iter().map(|e| stored(e, table)).collect()
+            && let Some(names) = self.expressions.iter().map(|e| source.stored(e)).collect()
         {
             return Ok(RowColumns::Stored(names));
         }
-        let of = columns_of(self.expressions.iter().chain(&of_row));
+        let of = columns_of(self.expressions.iter().chain(of_row));
         let read = table.project(&of).map_err(|_| No::Failed)?;
         let over = |expr: &PhysicalExprRef| reassign_expr_columns(Arc::clone(expr), &read);
         let mut pipeline = Pipeline::default();
-        for filter in &of_row {
+        for filter in of_row {
             pipeline.push(Stage::Filter(over(filter)?));
         }
         let fields = self.expressions.iter().enumerate().map(|(at, expr)| {
@@ -256,11 +319,6 @@ impl Values {
         });
         Ok(RowColumns::Computed { of, pipeline })
     }
-}
-
-fn stored(expr: &PhysicalExprRef, table: &Schema) -> Option<(String, DataType)> {
-    let column = expr.downcast_ref::<Column>()?;
-    Some((column.name().to_owned(), table.field(column.index()).data_type().clone()))
 }
 
 fn columns_of<'e>(exprs: impl Iterator<Item = &'e PhysicalExprRef>) -> Vec<usize> {

@@ -2,16 +2,12 @@
 //!
 //! Promise: rows are sorted by their group, NULLs first, whatever path and however partials came about.
 
-use super::census::{Census, OfWindow};
-use super::groups::Groups;
-use super::{Aggregation, GroupColumn, Grouping, Pane, PaneKey};
-use crate::stream::grid::PaneIndex;
+use super::{GroupColumn, Grouping};
 use crate::stream::pipeline::{row_column, with_rows};
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use datafusion::error::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::Offset;
 
@@ -48,7 +44,7 @@ impl LaneEvidence {
     }
 }
 
-/// A closed window: its rows as [`Aggregation::schema`], sorted by group, with the row lane.
+/// A closed window: its rows as [`Grouping::schema`], sorted by group, with the row lane.
 #[derive(Debug)]
 pub struct Closed {
     /// Start, microseconds.
@@ -65,58 +61,6 @@ pub struct Closed {
     pub evidence: Vec<LaneEvidence>,
     /// Readings that came too late for it while it was open elsewhere.
     pub late: u64,
-}
-
-/// What the panes of a window come to, on the general path.
-pub(super) fn finish(
-    aggregation: &Aggregation,
-    kept: &mut BTreeMap<PaneKey, Pane>,
-    census: Option<&mut Census>,
-    window: PaneIndex,
-    panes: std::ops::Range<PaneIndex>,
-    asked: &OfWindow<'_>,
-) -> Result<Closed> {
-    let mut groups = Groups::new(aggregation)?;
-    let mut evidence: Vec<LaneEvidence> = Vec::new();
-    let mut received: BTreeMap<u64, u64> = BTreeMap::new();
-    for (key, pane) in kept {
-        if !panes.contains(&key.pane) || key.first_window > window {
-            continue;
-        }
-        match evidence.last_mut().filter(|last| last.lane == key.lane) {
-            Some(lane) => lane.absorb(&pane.evidence),
-            None => evidence.push(pane.evidence),
-        }
-        for (series, readings) in &pane.received {
-            *received.entry(*series).or_default() += readings;
-        }
-        groups.merge(pane.partial.frozen()?)?;
-    }
-    let (start, end) = asked.edges;
-    let (mut keyed, sensors) = result(groups)?;
-    let mut expects = None;
-    if let Some(census) = census {
-        let counted = census.count(&keyed.keys, keyed.rows, &received, asked)?;
-        for (place, kind) in &aggregation.counted {
-            keyed.values.insert(*place, counted.column(*kind));
-        }
-        expects = Some(counted.expectation());
-    }
-    let rows = keyed.rows(aggregation, start, end)?;
-    Ok(Closed { start, end, rows, sensors, expects, evidence, late: 0 })
-}
-
-/// The groups of a window, sorted, and how many sensors are behind each.
-pub(super) fn result(groups: Groups) -> Result<(Keyed, Vec<u32>)> {
-    let sensors = groups.sensors();
-    let (keys, values) = groups.evaluate()?;
-    let order = order_of(&keys, sensors.len())?;
-    let sorted = |columns: Vec<ArrayRef>| {
-        let columns = columns.iter().map(|column| take(column, &order, None));
-        columns.collect::<std::result::Result<Vec<_>, _>>()
-    };
-    let keyed = Keyed { keys: sorted(keys)?, values: sorted(values)?, rows: order.len() };
-    Ok((keyed, order.values().iter().map(|group| sensors[*group as usize]).collect()))
 }
 
 /// The groups of a closed window, sorted by key.
@@ -147,7 +91,8 @@ impl Keyed {
     }
 }
 
-fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
+/// The places of groups in the order of their keys.
+pub(super) fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
     if keys.is_empty() {
         let groups = u32::try_from(groups).expect("groups fit u32");
         return Ok(UInt32Array::from_iter_values(0..groups));
@@ -157,6 +102,12 @@ fn order_of(keys: &[ArrayRef], groups: usize) -> Result<UInt32Array> {
         .map(|column| SortColumn { values: Arc::clone(column), options: None })
         .collect();
     Ok(lexsort_to_indices(&sort, None)?)
+}
+
+/// These rows of each column.
+pub(super) fn taken(columns: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    let columns = columns.iter().map(|column| take(column, rows, None));
+    Ok(columns.collect::<std::result::Result<_, _>>()?)
 }
 
 /// What should be behind each row of `rows`, which came out of `closed` through its `after` pipeline.

@@ -10,45 +10,20 @@
 mod cells;
 mod plan;
 
-pub use plan::{DensePlan, Measure, Number, Output, RowColumns};
+pub use plan::{DensePlan, Measure, Number, Output};
 
 use super::super::grid::PaneIndex;
+use super::by_series::{SeriesSlice, Which};
 use super::census::{Counted, ListedSensor, OfWindow, Roll};
-use super::{Aggregation, Closed, Keyed, LaneEvidence, PaneKey};
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::take;
+use super::closed::Keyed;
+use super::{Aggregation, Closed, LaneEvidence, PaneKey};
+use arrow::array::ArrayRef;
 use cells::Cells;
 use datafusion::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{Offset, SeriesSnapshot};
-
-/// Which rows of a batch.
-#[derive(Debug, Clone, Copy)]
-pub enum Which<'r> {
-    /// All of them.
-    All,
-    /// Those at these places, which grow.
-    At(&'r [u32]),
-}
-
-/// Rows on their way into a pane, all of one lane.
-#[derive(Debug)]
-pub struct DenseSlice<'r> {
-    /// Where they go.
-    pub key: PaneKey,
-    /// Series of each row of the batch.
-    pub series: &'r [u32],
-    /// For each measure its values, in the batch's order.
-    pub values: &'r [ArrayRef],
-    /// Which of them.
-    pub which: Which<'r>,
-    /// Offset of the first and last of them.
-    pub offsets: (Offset, Offset),
-    /// Watermark of the lane before the first of them.
-    pub watermark_before: i64,
-}
 
 /// One pane.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,11 +81,6 @@ impl DensePanes {
         Ok(())
     }
 
-    /// Its plan.
-    pub fn plan(&self) -> &Arc<DensePlan> {
-        &self.plan
-    }
-
     /// Rows may be of any series of `snapshot` from now on.
     pub fn knows(&mut self, snapshot: &Arc<SeriesSnapshot>) {
         self.roll.knows(snapshot);
@@ -147,8 +117,8 @@ impl DensePanes {
     }
 
     /// Adds rows of one lane to a pane.
-    pub fn add(&mut self, slice: &DenseSlice<'_>) {
-        let DenseSlice { key, series, values, which, offsets, watermark_before } = *slice;
+    pub fn add(&mut self, slice: &SeriesSlice<'_>) {
+        let SeriesSlice { key, series, values, which, offsets, watermark_before } = *slice;
         self.add_cells((key.pane, key.first_window), series, values, which);
         self.note(key, offsets, watermark_before);
     }
@@ -224,8 +194,11 @@ impl DensePanes {
             Output::Counted(kind) => counted.as_ref().unwrap_or(&none).column(*kind),
             _ => totals.output(output, &present),
         });
-        let keyed =
-            Keyed { values: values.collect(), keys: self.keys_of(&present)?, rows: present.len() };
+        let keyed = Keyed {
+            values: values.collect(),
+            keys: groups.keys_of(&present)?,
+            rows: present.len(),
+        };
         let rows = keyed.rows(aggregation, start, end)?;
         let evidence = evidence.into_values().collect();
         let sensors = self.sensors(&received, &present);
@@ -243,17 +216,6 @@ impl DensePanes {
             }
         }
         present.iter().map(|group| sensors[*group as usize]).collect()
-    }
-
-    /// The key columns of these groups, which grow.
-    fn keys_of(&self, present: &[u32]) -> Result<Vec<ArrayRef>> {
-        let keys = self.roll.groups().keys();
-        if present.len() == self.roll.groups().len() {
-            return Ok(keys.to_vec());
-        }
-        let present = UInt32Array::from(present.to_vec());
-        let keys = keys.iter().map(|key| take(key, &present, None));
-        Ok(keys.collect::<std::result::Result<_, _>>()?)
     }
 
     /// About what they take: a cell for each series and pane, and the groups.

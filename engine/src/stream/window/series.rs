@@ -5,6 +5,7 @@
 
 use super::kept::Kept;
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::take;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
@@ -32,6 +33,9 @@ pub struct SeriesPlan {
 /// No group: the rows of such a series do not count.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Series taken in at once: their keys stand in memory twice meanwhile.
+const AT_ONCE: usize = 65_536;
+
 /// Groups of a stream's series.
 #[derive(Debug, Default)]
 pub(super) struct SeriesGroups {
@@ -55,7 +59,7 @@ impl SeriesGroups {
     /// About what they take: each series has its group twice and a flag, each group its key three times.
     pub(super) fn bytes(&self) -> usize {
         let keys: usize = self.keys.iter().map(|keys| keys.get_array_memory_size()).sum();
-        9 * self.sorted.len() + self.names_bytes + keys
+        9 * self.appeared.len() + self.names_bytes + keys
     }
 
     /// Number of groups.
@@ -65,7 +69,7 @@ impl SeriesGroups {
 
     /// Number of series known.
     pub(super) fn series(&self) -> usize {
-        self.sorted.len()
+        self.appeared.len()
     }
 
     /// The group of each series; one that is not there for series whose rows do not count.
@@ -78,26 +82,41 @@ impl SeriesGroups {
         &self.counted
     }
 
-    /// The key columns, a row for each group.
-    pub(super) fn keys(&self) -> &[ArrayRef] {
-        &self.keys
+    /// The group of each series, numbered in order of appearance: such a number stays.
+    pub(super) fn appeared(&self) -> &[u32] {
+        &self.appeared
+    }
+
+    /// The key columns of these groups, which grow.
+    pub(super) fn keys_of(&self, present: &[u32]) -> Result<Vec<ArrayRef>> {
+        if present.len() == self.len() {
+            return Ok(self.keys.clone());
+        }
+        let present = UInt32Array::from(present.to_vec());
+        let keys = self.keys.iter().map(|key| take(key, &present, None));
+        Ok(keys.collect::<std::result::Result<_, _>>()?)
     }
 
     /// Takes in the series that are new.
     pub(super) fn cover(&mut self, plan: &SeriesPlan, snapshot: &SeriesSnapshot) -> Result<()> {
-        let (from, to) = (self.sorted.len(), snapshot.len());
-        if from >= to {
-            return Ok(());
+        self.meet(plan, snapshot)?;
+        let known = self.sorted.len();
+        if self.ranks.len() < self.names.len() || self.keys.is_empty() {
+            return self.sort();
         }
-        let before = self.names.len();
-        let (groups, counted) = self.intern_all(plan, snapshot, from..to)?;
-        self.appeared.extend(groups);
-        self.counted.extend(counted);
-        if self.names.len() > before || self.keys.is_empty() {
-            self.sort()?;
-        } else {
-            let new = self.appeared[from..].iter().map(|group| self.rank(*group));
-            self.sorted.extend(new.collect::<Vec<_>>());
+        let new = self.appeared[known..].iter().map(|group| self.rank(*group));
+        self.sorted.extend(new.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// As [`Self::cover`], but new groups get no place in the order of keys yet.
+    pub(super) fn meet(&mut self, plan: &SeriesPlan, snapshot: &SeriesSnapshot) -> Result<()> {
+        while self.appeared.len() < snapshot.len() {
+            let from = self.appeared.len();
+            let until = snapshot.len().min(from + AT_ONCE);
+            let (groups, counted) = self.intern_all(plan, snapshot, from..until)?;
+            self.appeared.extend(groups);
+            self.counted.extend(counted);
         }
         Ok(())
     }

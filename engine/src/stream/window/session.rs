@@ -5,9 +5,12 @@
 //! when it closes, however they came. Sessions close in (end, key) order.
 //! Elsewhere: which readings are late, and how far time has come, is the runner's.
 
-use super::groups::{Groups, Prepared};
+use super::groups::Groups;
+use super::inputs::{Inputs, Prepared};
 use super::kept::Kept;
-use super::{Closed, Grouping, LaneEvidence, result};
+use super::keys::Keys;
+use super::series::SeriesGroups;
+use super::{Closed, Grouping, LaneEvidence};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
@@ -75,6 +78,7 @@ pub struct SessionsState(Vec<(Box<[u8]>, i64, Session)>);
 #[derive(Debug)]
 pub struct Sessions {
     aggregation: Arc<SessionAggregation>,
+    inputs: Arc<Inputs>,
     keys: Kept,
     rows: Kept,
     /// By key, then by start; those of one key lie a gap or more apart.
@@ -101,9 +105,11 @@ impl Sessions {
     pub fn new(aggregation: Arc<SessionAggregation>) -> Result<Self> {
         let keys = aggregation.key.iter().map(|key| key.data_type(&aggregation.source));
         let keys = Kept::new(keys.collect::<Result<_>>()?)?;
-        let rows = Kept::new(Prepared::types(&aggregation.grouping, &aggregation.input)?)?;
+        let inputs = Arc::new(Inputs::new(&aggregation.grouping));
+        let rows = Prepared::types(&aggregation.grouping, &inputs, &aggregation.input)?;
+        let rows = Kept::new(rows)?;
         let (open, ends) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { aggregation, keys, rows, open, ends, bytes: 0 })
+        Ok(Self { aggregation, inputs, keys, rows, open, ends, bytes: 0 })
     }
 
     /// For a checkpoint.
@@ -149,7 +155,7 @@ impl Sessions {
     /// # Errors
     /// What an expression cannot evaluate.
     pub fn prepare(&self, batch: &RecordBatch) -> Result<Vec<Box<[u8]>>> {
-        let prepared = Prepared::new(&self.aggregation.grouping, batch)?;
+        let prepared = Prepared::new(&self.aggregation.grouping, &self.inputs, batch)?;
         self.rows.encode(&prepared.columns(), batch.num_rows())
     }
 
@@ -228,11 +234,11 @@ impl Sessions {
         let grouping = &self.aggregation.grouping;
         session.rows.sort_unstable_by_key(|row| row.place);
         let columns = self.rows.decode(session.rows.iter().map(|row| &*row.values))?;
-        let prepared = Prepared::of(grouping, session.rows.len(), columns)?;
+        let prepared = Prepared::of(grouping, columns);
         let series: Vec<u64> = session.rows.iter().map(|row| row.series).collect();
-        let mut groups = Groups::new(grouping)?;
+        let mut groups = Groups::new(grouping, &self.inputs, Keys::of_rows(grouping)?)?;
         groups.update(&prepared, &series)?;
-        let (keyed, sensors) = result(groups)?;
+        let (keyed, sensors) = groups.finish(&SeriesGroups::default())?;
         let rows = keyed.rows(grouping, start, end)?;
         let evidence = session.evidence.into_values().collect();
         Ok(Closed { start, end, rows, sensors, expects: None, evidence, late: session.late })

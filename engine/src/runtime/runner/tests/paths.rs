@@ -1,4 +1,4 @@
-//! The dense path against the general one: the same outputs, receipts and late readings included,
+//! The paths by series against the general one: the same outputs, receipts and late readings included,
 //! whatever the SELECT, the order of arrival, the partitions and the cut of batches.
 
 use super::*;
@@ -28,8 +28,31 @@ const SELECTS: [(&str, &str, &str, &str); 7] = [
     ("avg(temperature / 2) AS a", HOP, "WHERE 100 / CAST(temperature AS BIGINT) > 5", "building"),
 ];
 
-fn is_dense(plan: &RulePlan) -> bool {
-    matches!(&plan.shape, Shape::Windowed(windows) if matches!(windows.path, Path::Dense(_)))
+/// As above, of functions that are not numbers added up.
+const OF_ACCUMULATORS: [(&str, &str, &str, &str); 6] = [
+    ("median(temperature) AS a, count(*) AS n", TUMBLE, "", "building"),
+    ("count(DISTINCT room) AS a, max(temperature) AS b", HOP, "", "building"),
+    (
+        "approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY temperature) AS a, count(DISTINCT temperature) AS b",
+        HOP,
+        "WHERE room <> 'b'",
+        "building",
+    ),
+    ("stddev(over) AS a, count(*) FILTER (WHERE over < 0) AS b", COLD, "WHERE room < 'd'", "room"),
+    ("median(temperature) AS a", HOP, "WHERE 100 / CAST(temperature AS BIGINT) > 5", "building"),
+    (
+        "first_value(temperature ORDER BY temperature) AS a, median(temperature) AS b",
+        TUMBLE,
+        "",
+        "topic",
+    ),
+];
+
+fn path_of(plan: &RulePlan) -> &Path {
+    match &plan.shape {
+        Shape::Windowed(windows) => &windows.path,
+        Shape::Sessions(_) | Shape::PerReading => panic!("it has TUMBLE or HOP"),
+    }
 }
 
 /// Up to 60 readings, up to 25 s out of order, whole numbers or NULL.
@@ -50,31 +73,42 @@ fn readings(random: &mut StdRng) -> String {
     text
 }
 
+/// Runs readings through both paths, and holds what they say against each other.
+fn check(seed: u64, selects: &[(&str, &str, &str, &str)], expected: impl Fn(&Path) -> bool) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let (aggregates, from, conditions, keys) = selects[random.random_range(0..selects.len())];
+    let partitions = [1, 1, 3][random.random_range(0..3)];
+    let lateness = random.random_range(0..15);
+    let stream = format!(
+        "CREATE STREAM climate (temperature DOUBLE) TOPIC '/building/{{building}}/room/{{room}}/climate' \
+         WITH (partitions = {partitions}, lateness = '{lateness} seconds')"
+    );
+    let rule = format!(
+        "CREATE RULE r AS SELECT {keys}, window_end, {aggregates} FROM {from} {conditions} \
+         GROUP BY {keys}, window_start, window_end"
+    );
+    let text = readings(&mut random);
+    let mut by_series = Bench::new(&stream, &rule);
+    let path = path_of(by_series.runner.plan());
+    assert!(expected(path), "{rule}: {path:?}");
+    let mut general = Bench::planned(&stream, &rule, RulePlan::on_the_general_path);
+    assert!(matches!(path_of(general.runner.plan()), Path::General(_)));
+    let (got, expected) = (by_series.feed(&text), general.feed(&text));
+    let said = |out: Outputs| (out.transitions, out.late, out.errors);
+    assert_eq!(said(got), said(expected), "seed {seed}: {rule}\n{stream}\n{text}");
+    let (got, expected) = (by_series.runner.drain_open(), general.runner.drain_open());
+    assert_eq!(got, expected, "seed {seed}: {rule}");
+}
+
 #[test]
-fn both_paths_give_the_same_outputs() {
-    for seed in 0..600_u64 {
-        let mut random = StdRng::seed_from_u64(seed);
-        let (aggregates, from, conditions, keys) = SELECTS[random.random_range(0..SELECTS.len())];
-        let partitions = [1, 1, 3][random.random_range(0..3)];
-        let lateness = random.random_range(0..15);
-        let stream = format!(
-            "CREATE STREAM climate (temperature DOUBLE) TOPIC '/building/{{building}}/room/{{room}}/climate' \
-             WITH (partitions = {partitions}, lateness = '{lateness} seconds')"
-        );
-        let rule = format!(
-            "CREATE RULE r AS SELECT {keys}, window_end, {aggregates} FROM {from} {conditions} \
-             GROUP BY {keys}, window_start, window_end"
-        );
-        let text = readings(&mut random);
-        let mut dense = Bench::new(&stream, &rule);
-        assert!(is_dense(dense.runner.plan()), "{rule}");
-        let mut general = Bench::planned(&stream, &rule, RulePlan::on_the_general_path);
-        assert!(!is_dense(general.runner.plan()));
-        let (got, expected) = (dense.feed(&text), general.feed(&text));
-        let said = |out: Outputs| (out.transitions, out.late, out.errors);
-        assert_eq!(said(got), said(expected), "seed {seed}: {rule}\n{stream}\n{text}");
-        assert_eq!(dense.runner.drain_open(), general.runner.drain_open(), "seed {seed}: {rule}");
-    }
+fn the_dense_path_gives_the_outputs_of_the_general_one() {
+    (0..600).for_each(|seed| check(seed, &SELECTS, |path| matches!(path, Path::Dense(_))));
+}
+
+#[test]
+fn groups_told_by_series_give_the_outputs_of_the_general_path() {
+    let by_series = |path: &Path| matches!(path, Path::BySeries(..));
+    (0..600).for_each(|seed| check(seed, &OF_ACCUMULATORS, by_series));
 }
 
 #[test]
@@ -91,8 +125,10 @@ fn a_select_that_cannot_be_worked_out_by_series_says_why() {
              GROUP BY {keys}, window_start, window_end"
         );
         let bench = Bench::new(STREAM, &rule);
-        let Shape::Windowed(windows) = &bench.runner.plan().shape else { panic!("{rule}") };
-        let Path::General(why) = &windows.path else { panic!("{rule} is dense") };
+        let why = match path_of(bench.runner.plan()) {
+            Path::General(why) | Path::BySeries(_, why) => why,
+            Path::Dense(_) => panic!("{rule} is dense"),
+        };
         assert!(why.contains(reason), "{rule}: {why}");
     }
 }

@@ -3,8 +3,8 @@
 //! Promise: rows are added in the order they come and cells are folded in the order of their series, so
 //! a sum has the same bits however rows were cut into batches.
 
-use super::Which;
 use super::plan::{Measure, Number as Type, Output};
+use crate::stream::window::by_series::Which;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Float64Type, Int64Type};

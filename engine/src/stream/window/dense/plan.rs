@@ -3,9 +3,8 @@
 //! Promise: made by the planner, which says in a sentence why a SELECT cannot be taken this way.
 
 use super::super::CountedKind;
+use super::super::by_series::RowColumns;
 use super::super::series::SeriesPlan;
-use crate::stream::pipeline::Pipeline;
-use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 /// A windowed SELECT whose keys depend on the series alone.
@@ -21,20 +20,6 @@ pub struct DensePlan {
     pub expects: bool,
     /// The aggregates.
     pub outputs: Vec<Output>,
-}
-
-/// How the measures of a batch are had.
-#[derive(Debug)]
-pub enum RowColumns {
-    /// They are stored under these names, and every row counts.
-    Stored(Vec<(String, DataType)>),
-    /// They come out of a pipeline over these columns of the stream's SQL form.
-    Computed {
-        /// Which columns.
-        of: Vec<usize>,
-        /// WHERE and the measures.
-        pipeline: Pipeline,
-    },
 }
 
 /// Kinds of numbers.
