@@ -9,7 +9,7 @@ use weir_engine::runtime::runner::{Runner, key_columns};
 use weir_engine::sql::plan::{Relations, RulePlan, plan_rule};
 use weir_engine::sql::{RuleStatement, Statement, parse_statements};
 use weir_engine::stream::input::Input;
-use weir_ingest::model::AppendTime;
+use weir_ingest::model::{AppendTime, StreamDefinition};
 
 /// A planned rule.
 pub(crate) struct Rule {
@@ -19,15 +19,22 @@ pub(crate) struct Rule {
 
 impl Rule {
     pub(crate) fn new(workload: &Workload, text: &str) -> Self {
+        Self::over(&workload.definition, text)
+    }
+
+    pub(crate) fn over(definition: &Arc<StreamDefinition>, text: &str) -> Self {
         let statements = parse_statements(text).unwrap_or_else(|e| panic!("{e}"));
         let Some(Statement::CreateRule(statement)) = statements.into_iter().next() else {
             panic!("a rule")
         };
         let mut relations = Relations::default();
-        let definition = Arc::clone(&workload.definition);
-        relations.streams.insert(definition.name().to_owned(), definition);
+        relations.streams.insert(definition.name().to_owned(), Arc::clone(definition));
         let plan = plan_rule(&statement, &relations).unwrap_or_else(|e| panic!("{e}"));
         Self { statement, plan: Arc::new(plan) }
+    }
+
+    pub(crate) fn plan(&self) -> &RulePlan {
+        &self.plan
     }
 
     pub(crate) fn start(&self) -> Runner {

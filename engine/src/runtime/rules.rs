@@ -10,6 +10,8 @@ mod memory; // how much state a rule may have
 mod replace; // CREATE OR REPLACE
 mod watermark; // EXPLAIN WATERMARK
 
+pub use memory::Bound;
+
 use super::checkpoint;
 use super::definition::{Planned, RULES, StoredRule, forget, planned, relations};
 use super::downtime::note_downtime;

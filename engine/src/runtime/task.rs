@@ -5,7 +5,7 @@
 
 mod keeper;
 
-pub use keeper::CheckpointPolicy;
+pub use keeper::{CheckpointPolicy, Keeper};
 
 use super::follower::{Counts, Followed, Follower, Write};
 use super::marks::Mark;
@@ -13,7 +13,6 @@ use super::versions::Version;
 use crate::alarms::{RuleAlarms, StaleAlarms};
 use crate::stream::watermark::NEVER;
 use futures::FutureExt;
-use keeper::Keeper;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,7 +257,7 @@ impl Worker {
     fn run(mut self) {
         let ended = self.follow();
         if ended == Ok(End::Stopped) {
-            self.keeper.end(&self.follower);
+            self.keeper.end(|| self.follower.snapshot(&self.log));
         }
         let mut progressed = self.progressed.lock();
         match ended {
@@ -294,12 +293,12 @@ impl Worker {
                     self.append_all(writes)?;
                     self.progressed.lock().taken = appended;
                     self.keeper.took(bytes);
-                    self.keeper.keep_if_due(&self.follower);
+                    self.keeper.keep_if_due(|| self.follower.snapshot(&self.log));
                     self.show_progress();
                 }
                 Followed::Waiting { safe } => {
                     self.publish(safe);
-                    self.keeper.keep_if_due(&self.follower);
+                    self.keeper.keep_if_due(|| self.follower.snapshot(&self.log));
                     self.wait();
                 }
                 Followed::Finished { counts, writes } => {

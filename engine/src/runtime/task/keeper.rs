@@ -4,7 +4,6 @@
 //! cannot be written is told and does not stop the rule.
 
 use super::super::checkpoint::{Snapshot, save};
-use super::super::follower::Follower;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,8 +24,9 @@ impl Default for CheckpointPolicy {
     }
 }
 
+/// Makes the checkpoints of one rule.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub struct Keeper {
     policy: CheckpointPolicy,
     log: Arc<Log>,
     made_at_us: u64,
@@ -37,43 +37,44 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(policy: CheckpointPolicy, log: Arc<Log>) -> Self {
+    /// None is made yet.
+    pub fn new(policy: CheckpointPolicy, log: Arc<Log>) -> Self {
         let made_at_us = log.clock().monotonic_us();
         Self { policy, log, made_at_us, bytes: 0, taken: false, writing: None }
     }
 
     /// An input was taken, and all that came of it is durable.
-    pub(super) fn took(&mut self, bytes: u64) {
+    pub fn took(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.taken = true;
     }
 
-    /// Makes a checkpoint if it is time.
-    pub(super) fn keep_if_due(&mut self, follower: &Follower) {
+    /// Makes a checkpoint if it is time; `snapshot` may say that there is nothing to keep now.
+    pub fn keep_if_due(&mut self, snapshot: impl FnOnce() -> Option<Snapshot>) {
         let now = self.log.clock().monotonic_us();
         let due = self.bytes >= self.policy.bytes
             || u128::from(now.saturating_sub(self.made_at_us)) >= self.policy.every.as_micros();
         let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
         if due && self.taken && !busy {
-            self.keep(follower);
+            self.keep(snapshot);
         }
     }
 
     /// Makes a last checkpoint, and waits until it is written.
-    pub(super) fn end(mut self, follower: &Follower) {
+    pub fn end(mut self, snapshot: impl FnOnce() -> Option<Snapshot>) {
         self.wait();
         if self.taken {
-            self.keep(follower);
+            self.keep(snapshot);
             self.wait();
         }
     }
 
-    fn keep(&mut self, follower: &Follower) {
-        let Some(snapshot) = follower.snapshot(&self.log) else { return };
+    fn keep(&mut self, snapshot: impl FnOnce() -> Option<Snapshot>) {
+        let Some(snapshot) = snapshot() else { return };
         self.wait();
         (self.made_at_us, self.bytes, self.taken) = (self.log.clock().monotonic_us(), 0, false);
         let log = Arc::clone(&self.log);
-        let name = format!("checkpoint-{}", follower.runner().identity().name);
+        let name = format!("checkpoint-{}", snapshot.uid);
         let writing = std::thread::Builder::new().name(name).spawn(move || write(&log, &snapshot));
         self.writing = writing.ok();
     }

@@ -36,6 +36,9 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Series taken in at once: their keys stand in memory twice meanwhile.
 const AT_ONCE: usize = 65_536;
 
+/// What a group takes beside its key: two counted pointers, what is counted, half a place in a map.
+const OF_NAME: usize = 128;
+
 /// Groups of a stream's series.
 #[derive(Debug, Default)]
 pub(super) struct SeriesGroups {
@@ -56,7 +59,8 @@ pub(super) struct SeriesGroups {
 }
 
 impl SeriesGroups {
-    /// About what they take: each series has its group twice and a flag, each group its key three times.
+    /// About what they take: each series has its group twice and a flag, each group its key three times
+    /// and a place in a map that may be half full.
     pub(super) fn bytes(&self) -> usize {
         let keys: usize = self.keys.iter().map(|keys| keys.get_array_memory_size()).sum();
         9 * self.appeared.len() + self.names_bytes + keys
@@ -182,7 +186,7 @@ impl SeriesGroups {
         let next = u32::try_from(self.names.len()).expect("there are fewer groups than series");
         *self.known.entry(key).or_insert_with_key(|key| {
             self.names.push(Arc::clone(key));
-            self.names_bytes += 64 + key.len();
+            self.names_bytes += OF_NAME + key.len();
             next
         })
     }

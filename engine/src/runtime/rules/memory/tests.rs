@@ -83,12 +83,12 @@ fn what_is_said_of_a_rule_s_state_is_at_least_what_it_takes_and_three_times_that
             readings(&log, second);
             most = most.max(peak(&mut follower).unwrap());
         }
-        let bound = dense(&planned.plan).expect("it is on the dense path");
+        let bound = Bound::of(&planned.plan).expect("it is on the dense path");
         let of_keys = if keys == "floor" { ROOMS / 100 } else { ROOMS };
-        let said = bound.bytes(ROOMS) + of_keys * Bound::OF_KEY;
+        let said = bound.bytes(ROOMS, of_keys);
         assert!(most <= said, "{keys}: it took {most}, {said} were said");
         assert!(said <= 3 * most, "{keys}: it took {most}, {said} were said");
-        assert!(bound.cell + bound.series + Bound::OF_KEY <= 256);
+        assert!(bound.bytes(ROOMS, ROOMS) <= 256 * ROOMS * bound.windows());
     }
 }
 
