@@ -296,12 +296,13 @@ impl<'a> Decoder<'a> {
         check_plain_data(text, self.shapes.plain_data(shape), roles, values)?;
         let sent = roles.time.map(|slot| values[slot]);
         let (time, source_time) = event_time(text, sent, envelope.time(), options, now)?;
-        self.cells.clear();
-        for (column, slot) in definition.columns().iter().zip(&roles.columns) {
-            self.cells.push(match slot {
-                None => Cell::Null,
-                Some(slot) => cell(text, column, &values[*slot], options)?,
-            });
+        let columns = definition.columns();
+        self.cells.resize(columns.len(), Cell::Null);
+        for ((column, slot), cell) in columns.iter().zip(&roles.columns).zip(&mut self.cells) {
+            match slot {
+                None => *cell = Cell::Null,
+                Some(slot) => cell_into(cell, text, column, &values[*slot], options)?,
+            }
         }
         let dedupe = match options.dedupe.is_zero() {
             true => None,
@@ -482,31 +483,35 @@ fn moment(
     read.map_err(|detail| bad_time(field, detail))
 }
 
-/// A JSON value as the column wants it.
+/// A JSON value as the column wants it, written where it is wanted (see `Scanner::value_into`).
 #[inline]
-fn cell(
+fn cell_into(
+    cell: &mut Cell,
     text: &str,
     column: &Column,
     value: &Value,
     options: &StreamOptions,
-) -> Result<Cell, RefusalReason> {
+) -> Result<(), RefusalReason> {
     match (column.column_type, value) {
-        (_, Value::Null) => Ok(Cell::Null),
-        (ColumnType::Double, Value::Number(number)) => number
-            .double(text)
-            .map(Cell::Double)
-            .ok_or_else(|| not_finite(column, number.span.of(text))),
-        (ColumnType::Bigint, Value::Number(number)) if number.integer => number
-            .bigint()
-            .map(Cell::Bigint)
-            .ok_or_else(|| not_finite(column, number.span.of(text))),
-        (ColumnType::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(*value)),
-        (ColumnType::Text, Value::Text(value)) => Ok(Cell::Text(*value)),
+        (_, Value::Null) => *cell = Cell::Null,
+        (ColumnType::Double, Value::Number(number)) => match number.double(text) {
+            Some(value) => *cell = Cell::Double(value),
+            None => return Err(not_finite(column, number.span.of(text))),
+        },
+        (ColumnType::Bigint, Value::Number(number)) if number.integer => match number.bigint() {
+            Some(value) => *cell = Cell::Bigint(value),
+            None => return Err(not_finite(column, number.span.of(text))),
+        },
+        (ColumnType::Boolean, Value::Boolean(value)) => *cell = Cell::Boolean(*value),
+        (ColumnType::Text, Value::Text(value)) => *cell = Cell::Text(*value),
         (ColumnType::Timestamp, value) => {
-            moment(text, &column.name, value, options).map(Cell::Timestamp)
+            *cell = Cell::Timestamp(moment(text, &column.name, value, options)?);
         }
-        (wanted, other) => Err(wrong(&column.name, expected(wanted), other.describe(text))),
+        (wanted, other) => {
+            return Err(wrong(&column.name, expected(wanted), other.describe(text)));
+        }
     }
+    Ok(())
 }
 
 pub(super) fn expected(column_type: ColumnType) -> &'static str {

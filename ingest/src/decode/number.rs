@@ -31,6 +31,14 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 impl Number {
+    /// One digit.
+    #[inline]
+    pub(super) fn digit(digit: u8, at: usize) -> Self {
+        let span = Span::new(at, at + 1);
+        let digits = u64::from(digit);
+        Self { span, digits, exponent: 0, negative: false, integer: true, exact: true }
+    }
+
     /// As DOUBLE; `None` if that is not finite.
     #[inline]
     pub(super) fn double(&self, text: &str) -> Option<f64> {

@@ -145,6 +145,21 @@ impl<'t> Scanner<'t> {
                     return Ok(());
                 }
             }
+            Some(digit @ b'0'..=b'9') if matches!(bytes.get(self.at + 1), Some(b',' | b'}')) => {
+                *value = Value::Number(Number::digit(*digit - b'0', self.at));
+                self.at += 1;
+                return Ok(());
+            }
+            Some(b't') if bytes[self.at..].starts_with(b"true") => {
+                self.at += 4;
+                *value = Value::Boolean(true);
+                return Ok(());
+            }
+            Some(b'f') if bytes[self.at..].starts_with(b"false") => {
+                self.at += 5;
+                *value = Value::Boolean(false);
+                return Ok(());
+            }
             Some(b'-' | b'0'..=b'9') => {
                 if let Ok(number) = number::scan(self.text, self.at) {
                     self.at = number.span.end as usize;

@@ -26,6 +26,8 @@ pub(super) struct DecodedChunk {
     pub(super) arrivals: Option<Vec<i64>>,
     /// Lines, blank ones included.
     pub(super) lines: u32,
+    /// What was decoded; its memory is used again.
+    text: Vec<u8>,
 }
 
 /// Where decoded pieces come from.
@@ -71,7 +73,8 @@ impl<'d, R: Read> Decoding<'d, R> {
                 while let Ok(text) = to_decode.recv() {
                     let lines = decoder.push_lines(&text, |_, _| AppendTime(0));
                     let decoded = decoder.finish();
-                    let chunk = DecodedChunk { decoded, decoder: number, arrivals: None, lines };
+                    let chunk =
+                        DecodedChunk { decoded, decoder: number, arrivals: None, lines, text };
                     if finished.send(chunk).is_err() {
                         return;
                     }
@@ -102,13 +105,15 @@ impl<'d, R: Read> Decoding<'d, R> {
                 if *under_way == 0 {
                     return Ok(None);
                 }
-                let chunk = threads[*next].decoded.recv().map_err(|_| stopped())?;
+                let mut chunk = threads[*next].decoded.recv().map_err(|_| stopped())?;
+                chunks.reuse(std::mem::take(&mut chunk.text));
                 *next = (*next + 1) % threads.len();
                 *under_way -= 1;
                 Ok(Some(chunk))
             }
             Self::OneByOne { chunks, decoder, clock: of, lines } => {
                 if lines.from >= lines.text.len() {
+                    chunks.reuse(std::mem::take(&mut lines.text));
                     let Some(text) = chunks.next()? else { return Ok(None) };
                     *lines = Lines { text, from: 0 };
                 }
@@ -143,7 +148,8 @@ fn decode(decoder: &mut Decoder<'_>, lines: &mut Lines, of: &Clock, clock: i64) 
         }
     };
     lines.from += taken;
-    DecodedChunk { decoded: decoder.finish(), decoder: 0, arrivals, lines: count }
+    let (decoded, text) = (decoder.finish(), Vec::new());
+    DecodedChunk { decoded, decoder: 0, arrivals, lines: count, text }
 }
 
 /// The arrival time of a line, microseconds; only that field is looked at.
