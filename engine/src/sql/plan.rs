@@ -19,10 +19,10 @@ pub use nested::Nested;
 use super::planner;
 use super::{RuleStatement, SqlError};
 use crate::stream::along::AlongStage;
+use crate::stream::latest::index::latest_schema;
 use crate::stream::pipeline::Pipeline;
 use crate::stream::window::session::SessionAggregation;
 use crate::stream::window::{Aggregation, Grouping, Path, SeriesPlan};
-use crate::tables::latest::latest_schema;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::{

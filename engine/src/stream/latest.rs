@@ -3,11 +3,13 @@
 //! Promise: of each series the reading with the largest event time, of equal ones the last in the input
 //! order, among those that were taken before; a function of the inputs in their order (P6).
 
+pub mod index;
+
 use super::input::{Lane, Rows};
 use super::window::{KeyedSeries, SeriesPlan};
-use crate::tables::latest::{AGE, LatestIndex, latest_schema};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use datafusion::error::Result;
+use index::{AGE, LatestIndex, latest_schema};
 use std::sync::Arc;
 use weir_ingest::model::reading::{self, Position};
 use weir_ingest::model::{AppendTime, SeriesSnapshot, StreamDefinition};
