@@ -33,16 +33,29 @@ pub struct Summary {
     pub seconds: f64,
 }
 
+/// Rows of a window that are made into lines at once: so many stay in the processor's cache.
+const ROWS_AT_ONCE: usize = 512;
+
+/// What is told.
+enum Said {
+    Line(Vec<u8>),
+    /// The rows of a closed window of this rule.
+    Window(String, Box<WindowRows>),
+}
+
 pub(super) struct Lines<'o> {
     out: &'o mut dyn Write,
-    /// (append time, rule, lines) of what may still be preceded by something.
-    waiting: Vec<(AppendTime, usize, Vec<u8>)>,
+    /// (append time, rule) of what may still be preceded by something.
+    waiting: Vec<(AppendTime, usize, Said)>,
+    /// Lines on their way out.
+    buffer: Vec<u8>,
     counts: Summary,
 }
 
 impl<'o> Lines<'o> {
     pub(super) fn new(out: &'o mut dyn Write) -> Self {
-        Self { out, waiting: Vec::new(), counts: Summary { kind: "summary", ..Summary::default() } }
+        let counts = Summary { kind: "summary", ..Summary::default() };
+        Self { out, waiting: Vec::new(), buffer: Vec::new(), counts }
     }
 
     pub(super) fn counts(&self) -> Summary {
@@ -52,7 +65,8 @@ impl<'o> Lines<'o> {
     pub(super) fn outputs(&mut self, number: usize, rule: &str, mut outputs: Outputs) {
         for rows in std::mem::take(&mut outputs.rows) {
             self.counts.rows += rows.len() as u64;
-            self.waiting.push((rows.appended, number, window_lines(rule, &rows)));
+            let appended = rows.appended;
+            self.waiting.push((appended, number, Said::Window(rule.to_owned(), Box::new(rows))));
         }
         for transition in &outputs.told() {
             let line = match transition.kind {
@@ -65,7 +79,7 @@ impl<'o> Lines<'o> {
                     transition_line(transition)
                 }
             };
-            self.waiting.push((transition.append_time, number, line));
+            self.waiting.push((transition.append_time, number, Said::Line(line)));
         }
         for derived in &outputs.derived {
             let Derived::Rows(rows) = derived else { continue };
@@ -75,7 +89,8 @@ impl<'o> Lines<'o> {
                 line.text("rule", rule);
                 line.text("topic", &rows.topics[row]);
                 line.text("time", &rfc3339(EventTime(rows.times[row])));
-                self.waiting.push((rows.appended, number, line.end(&values)));
+                let line = Said::Line(line.end(&values));
+                self.waiting.push((rows.appended, number, line));
             }
         }
         for late in &outputs.late {
@@ -89,7 +104,7 @@ impl<'o> Lines<'o> {
                 line.text("window_end", &rfc3339(missed.last_end));
                 line.raw("windows_missed", &missed.count.to_string());
             }
-            self.waiting.push((late.appended, number, line.end("")));
+            self.waiting.push((late.appended, number, Said::Line(line.end(""))));
         }
         for error in &outputs.errors {
             self.counts.errors += 1;
@@ -100,7 +115,7 @@ impl<'o> Lines<'o> {
             }
             line.text("time", &rfc3339(error.time));
             line.text("error", &error.error);
-            self.waiting.push((error.appended, number, line.end("")));
+            self.waiting.push((error.appended, number, Said::Line(line.end(""))));
         }
     }
 
@@ -110,22 +125,27 @@ impl<'o> Lines<'o> {
         let mut line = Object::new("dead_letter");
         line.raw("line", &number.to_string());
         line.text("reason", reason);
-        self.waiting.push((after, usize::MAX, line.end("")));
+        self.waiting.push((after, usize::MAX, Said::Line(line.end(""))));
     }
 
     pub(super) fn open(&mut self, rule: &str, start: EventTime, end: EventTime, values: &str) {
         let mut line = Object::new("open");
         line.text("rule", rule);
         line.window(start, end, values);
-        let line = line.end(values);
+        let line = Said::Line(line.end(values));
         self.waiting.push((AppendTime(i64::MAX), usize::MAX, line));
     }
 
     /// Nothing that precedes what was given so far will come any more.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         self.waiting.sort_by_key(|(appended, number, _)| (*appended, *number));
-        for (_, _, lines) in self.waiting.drain(..) {
-            self.out.write_all(&lines)?;
+        for (_, _, said) in self.waiting.drain(..) {
+            match said {
+                Said::Line(line) => self.out.write_all(&line)?,
+                Said::Window(rule, rows) => {
+                    write_window(self.out, &mut self.buffer, &rule, &rows)?;
+                }
+            }
         }
         Ok(())
     }
@@ -137,8 +157,13 @@ impl<'o> Lines<'o> {
     }
 }
 
-/// All rows of a closed window at once: what they have in common is written once.
-fn window_lines(rule: &str, rows: &WindowRows) -> Vec<u8> {
+/// A line for each row of a closed window; what they have in common is made once.
+fn write_window(
+    out: &mut dyn Write,
+    buffer: &mut Vec<u8>,
+    rule: &str,
+    rows: &WindowRows,
+) -> io::Result<()> {
     let mut common = Object::new("row");
     common.text("rule", rule);
     let schema = rows.batch.schema();
@@ -147,12 +172,16 @@ fn window_lines(rule: &str, rows: &WindowRows) -> Vec<u8> {
             common.text(name, &rfc3339(time));
         }
     }
-    let mut lines = Vec::new();
-    for values in json_lines(&rows.batch).lines() {
-        lines.extend_from_slice(common.0.as_bytes());
-        end(values, &mut lines);
+    for from in (0..rows.len()).step_by(ROWS_AT_ONCE) {
+        let some = rows.batch.slice(from, ROWS_AT_ONCE.min(rows.len() - from));
+        for values in json_lines(&some).lines() {
+            buffer.extend_from_slice(common.0.as_bytes());
+            end(values, buffer);
+        }
+        out.write_all(buffer)?;
+        buffer.clear();
     }
-    lines
+    Ok(())
 }
 
 fn row_line(row: &Transition) -> Vec<u8> {
