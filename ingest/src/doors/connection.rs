@@ -1,9 +1,9 @@
 //! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, told apart by its first bytes.
 //!
-//! Promise: a client that says nothing is not waited for beyond `header_timeout_ms`, neither for its
-//! first request nor, once nothing is under way, for the next; a stop lets answers finish. Over HTTP/2
-//! at most `STREAMS_MAX` requests are under way at once, each in a task of its own: that is how one
-//! connection has many single readings in one sync of the log.
+//! Promise: a client that says nothing is not waited for beyond `header_timeout_ms`, twice that where
+//! HTTP/2 has nothing under way; a stop lets answers finish. Over HTTP/2 at most `STREAMS_MAX` requests are
+//! under way at once, each in a task of its own: that is how one connection has many single readings in one
+//! sync of the log.
 
 use crate::model::Limits;
 use axum::body::{Body, HttpBody};

@@ -82,3 +82,19 @@ async fn a_connection_without_a_request_is_ended() {
     let ended = tokio::time::timeout(Duration::from_secs(20), connection).await;
     ended.expect("it is ended").expect("no panic").expect("in order");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_answers_finish_over_http2_too() {
+    let mut server = Server::manual(Limits::default());
+    let (mut sender, connection) = connect(&server).await;
+    let host = server.address.to_string();
+    let answer = post(&mut sender, &host, row(1));
+    while partition(&server).waiting_bytes() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(server.stop.take());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.log.step_committers();
+    assert_eq!(answer.await.expect("an answer").status(), 200);
+    connection.await.expect("no panic").expect("ended in order");
+}
