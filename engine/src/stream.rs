@@ -7,6 +7,7 @@ pub mod along;
 pub mod dated;
 pub mod grid;
 pub mod input;
+pub mod ipc;
 pub mod latest;
 pub mod lookup;
 pub mod pipeline;

@@ -27,7 +27,7 @@ use weir_ingest::model::reading::{Hidden, stored_schema};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
-const RULES: [&str; 10] = [
+const RULES: [&str; 11] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
      AS SELECT floor, room, temperature FROM climate",
     "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
@@ -69,6 +69,8 @@ const RULES: [&str; 10] = [
      CLEAR WHEN temperature < before \
      AS SELECT c.floor, c.room, c.temperature, l.temperature AS before \
      FROM climate c JOIN latest.climate l ON l.topic = c.topic",
+    "CREATE RULE jumps KEY (room) START FROM EARLIEST RAISE WHEN step > 2 FOR INTERVAL '1' SECOND \
+     AS SELECT room, temperature - lag(temperature) AS step FROM climate",
 ];
 /// What may replace each of the first of them, also more than once: other verdicts, FOR, windows and keys.
 const REPLACEMENTS: [&[&str]; 2] = [

@@ -4,6 +4,7 @@
 //! before it alone. A row whose value is NULL is passed over: it leaves no trace for the next.
 //! Elsewhere: who brings rows into that order, and which are late, is the runner's.
 
+use super::ipc;
 use super::pipeline::{Pipeline, row_column, with_rows};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::compute::cast;
@@ -11,6 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -42,6 +44,64 @@ pub struct AlongState(HashMap<u64, Vec<Option<Last>>>);
 struct Last {
     value: ScalarValue,
     time: i64,
+}
+
+/// What a checkpoint keeps of [`AlongState`], function by function.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AlongKept(Vec<LastKept>);
+
+/// The last values of one function: series, in order, and the time and value of each.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct LastKept {
+    series: Vec<u64>,
+    times: Vec<i64>,
+    values: Option<Vec<u8>>,
+}
+
+impl AlongState {
+    /// For a checkpoint.
+    /// # Errors
+    /// A value of a type that cannot be kept.
+    pub fn kept(&self) -> Result<AlongKept> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_unstable_by_key(|(series, _)| **series);
+        let functions = all.iter().map(|(_, last)| last.len()).max().unwrap_or(0);
+        let mut kept = vec![LastKept::default(); functions];
+        for (number, kept) in kept.iter_mut().enumerate() {
+            let of_function = |last: &&Vec<Option<Last>>| last.get(number).cloned().flatten();
+            let known =
+                all.iter().filter_map(|(series, last)| Some((**series, of_function(last)?)));
+            let mut values = Vec::new();
+            for (series, Last { value, time }) in known {
+                kept.series.push(series);
+                kept.times.push(time);
+                values.push(value);
+            }
+            if !values.is_empty() {
+                let values = ScalarValue::iter_to_array(values)?;
+                kept.values = Some(ipc::encode(&RecordBatch::try_from_iter([("last", values)])?)?);
+            }
+        }
+        Ok(AlongKept(kept))
+    }
+
+    /// Goes on from a checkpoint.
+    /// # Errors
+    /// It is damaged.
+    pub fn restore(kept: &AlongKept) -> Result<Self> {
+        let functions = kept.0.len();
+        let mut state: HashMap<u64, Vec<Option<Last>>> = HashMap::new();
+        for (number, LastKept { series, times, values }) in kept.0.iter().enumerate() {
+            let Some(values) = values else { continue };
+            let values = ipc::decode(values)?;
+            for (row, (series, time)) in series.iter().zip(times).enumerate() {
+                let value = ScalarValue::try_from_array(values.column(0), row)?;
+                let last = state.entry(*series).or_insert_with(|| vec![None; functions]);
+                last[number] = Some(Last { value, time: *time });
+            }
+        }
+        Ok(Self(state))
+    }
 }
 
 impl AlongStage {

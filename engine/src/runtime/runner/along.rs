@@ -5,6 +5,10 @@
 //! once the rule's watermark has passed them, so what a series gives depends neither on the order of
 //! arrival within lateness nor on batches. A late one is listed, and no later value knows of it.
 
+mod kept;
+
+pub(super) use kept::AlongSaved;
+
 use super::super::derived::Derived;
 use super::super::outputs::{Outputs, json_row};
 use super::readings::{Result1, receipt};

@@ -6,6 +6,7 @@
 
 use super::super::derived::DerivingState;
 use super::super::outputs::Outputs;
+use super::along::AlongSaved;
 use super::nested::NestState;
 use super::readings::Buffered;
 use super::succession::Term;
@@ -39,6 +40,7 @@ pub struct RunnerState {
     counted: Counted,
     nest: Option<NestState>,
     latest: Vec<LatestIndex>,
+    along: Option<AlongSaved>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,10 +69,14 @@ pub(super) struct Resuming {
 }
 
 impl Runner {
-    /// For a checkpoint; `None` on the way back to one, and of a rule with `lag` or `rate`.
+    /// For a checkpoint; `None` on the way back to one, and where what went into open windows could not be
+    /// read again as it was.
     pub fn state(&self) -> Option<RunnerState> {
-        // Readings that wait to go along their series are not kept yet: such a rule reads its log again.
-        if self.resuming.is_some() || self.along.is_some() {
+        if self.resuming.is_some() {
+            return None;
+        }
+        // Rows that are read again would not know what came before them in their series.
+        if self.windows.is_some() && self.along.is_some() {
             return None;
         }
         // Rows that are read again would see the latest values of another place.
@@ -81,6 +87,10 @@ impl Runner {
         if self.nest.is_some() && !self.plan.tables.is_empty() {
             return None;
         }
+        let along = match &self.along {
+            Some(along) => Some(along.saved(&self.plan.streams).ok()?),
+            None => None,
+        };
         let nest = match &self.nest {
             Some(nest) => Some(nest.state()?),
             None => None,
@@ -100,6 +110,7 @@ impl Runner {
             waiting: self.waiting.iter().map(|(at, waiting)| (*at, waiting.clone())).collect(),
             taken: self.taken,
             nest,
+            along,
             latest: self.tables.latest.iter().map(LatestValues::state).collect(),
             counted: Counted {
                 late_ordinal: self.late_ordinal,
@@ -161,6 +172,10 @@ impl Runner {
         self.progress = progress.clone();
         for first in &again {
             self.progress.put_back(first.lane, first.watermark_before);
+        }
+        if let (Some(along), Some(saved)) = (&mut self.along, state.along) {
+            let restored = along.restore(saved, &self.plan.streams, series);
+            restored.map_err(|error| error.strip_backtrace())?;
         }
         for (latest, index) in self.tables.latest.iter_mut().zip(state.latest) {
             let known = series.get(latest.stream()).ok_or("it was made over other streams")?;

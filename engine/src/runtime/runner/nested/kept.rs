@@ -8,13 +8,10 @@ use super::{Behind, Nest};
 use crate::alarms::KeyValue;
 use crate::runtime::outputs::Outputs;
 use crate::stream::input::{Flush, Input, Rows};
+use crate::stream::ipc;
 use crate::stream::window::LaneEvidence;
-use arrow::array::RecordBatch;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::io::Cursor;
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId, SeriesSnapshot};
 
@@ -63,7 +60,7 @@ impl Kept {
             Input::Rows(rows) => Some(KeptInput::Rows {
                 first: rows.offset(0),
                 appended: rows.appended(0),
-                batch: encode(&rows.batch)?,
+                batch: ipc::encode(&rows.batch).ok()?,
             }),
             Input::Tick { event_time, flush, appended, .. } => Some(KeptInput::Tick {
                 event_time: *event_time,
@@ -74,18 +71,6 @@ impl Kept {
         };
         self.0.iter().map(encode).collect()
     }
-}
-
-fn encode(batch: &RecordBatch) -> Option<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).ok()?;
-    writer.write(batch).and_then(|()| writer.finish()).ok()?;
-    writer.into_inner().ok()
-}
-
-fn decode(bytes: &[u8]) -> Result<RecordBatch, String> {
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|e| e.to_string())?;
-    let batch = reader.next().ok_or("rows of its windows are missing")?;
-    batch.map_err(|e| e.to_string())
 }
 
 impl Nest {
@@ -116,7 +101,8 @@ impl Nest {
         for kept in state.kept {
             let input = match kept {
                 KeptInput::Rows { first, appended, batch } => {
-                    Input::Rows(self.stored(decode(&batch)?, first, appended))
+                    let batch = ipc::decode(&batch).map_err(|e| e.to_string())?;
+                    Input::Rows(self.stored(batch, first, appended))
                 }
                 KeptInput::Tick { event_time, is_flush, appended } => {
                     let flush = if is_flush { Flush::Yes } else { Flush::No };
