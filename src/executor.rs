@@ -226,6 +226,8 @@ impl Executor {
             }
             Statement::CreateRule(statement) => self.rules.create(statement),
             Statement::DropRule { name, missing } => self.rules.drop_rule(&name, missing),
+            Statement::ReplayRule { name } => self.rules.replay(&name),
+            Statement::ResetRule { name } => self.rules.reset(&name),
             Statement::Operate(command) => self.operate(command),
             _ => Err(SqlError::new("this statement cannot be run here")),
         }

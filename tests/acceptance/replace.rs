@@ -85,3 +85,34 @@ fn a_version_that_cannot_be_leaves_the_old_one_running() {
     server.publish(&reading(7, 1_700_000_000, -10.0));
     server.wait_for_rows("SELECT * FROM alarms", 1, WITHIN);
 }
+
+#[test]
+fn a_rule_reads_its_log_again_without_a_word_or_begins_anew_and_closes_its_alarms() {
+    let mut server = Server::start();
+    server.expect("torn tail");
+    server.expect("unclean");
+    server.define(FREEZERS);
+    server.define(&too_warm(-15, "freezer"));
+    server.publish(&(reading(7, 1_700_000_000, -10.0) + &reading(8, 1_700_000_001, -30.0)));
+    let raised = server.wait_for_rows("SELECT * FROM alarms", 1, WITHIN);
+    let (status, answer) = say(&server, "REPLAY RULE too_warm");
+    assert_eq!(status, 200, "{answer}");
+    server.publish(&reading(8, 1_700_000_002, -10.0));
+    server.wait_for_rows("SELECT * FROM alarms", 2, WITHIN);
+    let (status, answer) = say(&server, "RESET RULE too_warm");
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("version 2") && answer.contains(": 2"), "{answer}");
+    assert_eq!(server.query("SELECT * FROM alarms").len(), 0);
+    server.restart();
+    server.publish(&reading(7, 1_700_000_010, -10.0));
+    let again = server.wait_for_rows("SELECT * FROM alarms", 1, WITHIN);
+    assert_ne!(again[0]["alarm_id"], raised[0]["alarm_id"], "another occurrence");
+    let sql = "SELECT kind, rule_version, reason FROM alarm_history ORDER BY rule_version, ordinal";
+    let history = server.wait_for_rows(sql, 5, WITHIN);
+    let told: Vec<String> =
+        history.iter().map(|row| format!("{} {}", row["kind"], row["rule_version"])).collect();
+    let dropped = "\"rule_dropped\" 1";
+    assert_eq!(told, ["\"raised\" 1", "\"raised\" 1", dropped, dropped, "\"raised\" 2"]);
+    let (status, answer) = say(&server, "RESET RULE too_cold");
+    assert!(status == 400 && answer.contains("no rule 'too_cold'"), "{status} {answer}");
+}

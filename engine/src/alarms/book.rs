@@ -5,15 +5,15 @@
 
 use super::columns::{text_array, time_array, utc};
 use super::command::Target;
-use super::lifecycle::{Acknowledged, State};
+use super::lifecycle::{Acknowledged, AlarmInput, Effect, State, step};
 use super::severity::Severity;
-use super::transition::{Key, Transition, TransitionKind};
+use super::transition::{Identity, Key, Place, Transition, TransitionKind, transition_id};
 use super::transition_rows::members;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
-use weir_ingest::model::EventTime;
+use weir_ingest::model::{AppendTime, EventTime};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
@@ -79,6 +79,57 @@ pub struct CurrentAlarm {
 }
 
 impl CurrentAlarm {
+    /// What closes it as `rule_dropped`, where its rule is not there to say so; `None` where nothing is open.
+    /// `at`: the event time, and that of the append.
+    pub fn closed(
+        &self,
+        rule_version: u32,
+        ordinal: u64,
+        at: (EventTime, AppendTime),
+        reason: &str,
+    ) -> Option<Transition> {
+        let (state, effect) = step(self.state, AlarmInput::RuleDropped);
+        if effect != Effect::RuleDropped {
+            return None;
+        }
+        let (event_time, append_time) = at;
+        let kind = TransitionKind::RuleDropped;
+        let identity = Identity {
+            rule_uid: self.rule_uid,
+            rule_version,
+            key: &self.key,
+            kind,
+            event_time,
+            place: Place::Nowhere,
+            count: 0,
+        };
+        Some(Transition {
+            id: transition_id(&identity),
+            alarm_id: self.alarm_id.clone(),
+            rule: self.rule.clone(),
+            rule_uid: self.rule_uid,
+            rule_version,
+            ordinal,
+            key: self.key.clone(),
+            subject: self.subject.clone(),
+            kind,
+            severity: self.severity,
+            state,
+            event_time,
+            append_time,
+            window: None,
+            topic: None,
+            members: self.members.clone(),
+            values: self.values.clone(),
+            late: false,
+            historical: false,
+            reason: Some(reason.to_owned()),
+            operator: None,
+            comment: None,
+            receipt: None,
+        })
+    }
+
     /// What a command names when its sender saw this row; `None` where there is no occurrence.
     pub fn target(&self) -> Option<Target> {
         Some(Target {

@@ -78,8 +78,7 @@ pub enum CheckpointError {
     /// It was made by another plan.
     #[error(
         "its plan is not the one its checkpoint was made by (another version of weir plans it otherwise); \
-         DROP RULE {rule} and create it again: with START FROM EARLIEST it reads the log again, \
-         without it begins anew"
+         REPLAY RULE {rule} reads its log again, RESET RULE {rule} closes its open alarms and begins anew"
     )]
     AnotherPlan {
         /// The rule.

@@ -126,11 +126,19 @@ pub fn parse_rule(text: &str) -> Result<RuleStatement, SqlError> {
 /// # Errors
 /// The catalog refused.
 pub fn forget(log: &Log, name: &str, stored: &StoredRule) -> Result<(), CatalogError> {
+    remember_texts(log, stored)?;
+    log.catalog().remove(RULES, name)
+}
+
+/// Keeps the texts of all versions of a rule, to explain their alarms later.
+/// # Errors
+/// The catalog refused.
+pub fn remember_texts(log: &Log, stored: &StoredRule) -> Result<(), CatalogError> {
     for version in stored.versions() {
         let key = format!("{}.{}", version.uid, version.version);
         log.catalog().put(DROPPED, &key, version.text.as_bytes())?;
     }
-    log.catalog().remove(RULES, name)
+    Ok(())
 }
 
 /// The text of a version of a rule, which may be dropped; `None` where nothing is known of it.
@@ -214,6 +222,14 @@ impl StoredRule {
             replaces: Some(Box::new(old.clone())),
             ..Self::starting(log, planned, old.uid, StartFrom::Now)
         }
+    }
+
+    /// The next version of `old`, which begins now and knows nothing of what came before.
+    pub fn anew(old: &Self, log: &Log, planned: &Planned) -> Self {
+        let statement = RuleStatement { start: None, ..planned.statement.clone() };
+        let planned = Planned { statement, plan: Arc::clone(&planned.plan) };
+        let version = old.version + 1;
+        Self { version, ..Self::starting(log, &planned, old.uid, StartFrom::Now) }
     }
 
     /// Every version, the oldest first.

@@ -327,7 +327,7 @@ impl Written {
             None => Ok(()),
             Some(ordinal) => Err(format!(
                 "nondeterministic: output {ordinal} differs from the one that was written before the \
-                 restart; DROP RULE and create it again"
+                 restart; RESET RULE closes its open alarms and begins anew"
             )),
         }
     }

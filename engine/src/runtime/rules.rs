@@ -3,6 +3,7 @@
 //! Promise: a statement returns after it is durable; a rule that cannot start is listed with its reason
 //! and does not stop the others (P10).
 
+mod again; // REPLAY and RESET
 mod derived; // CREATE STREAM ... AS SELECT
 mod listing; // SHOW and EXPLAIN
 mod operators; // ACKNOWLEDGE, SHELVE and the others

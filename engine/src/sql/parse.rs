@@ -17,7 +17,7 @@ use super::suggest::did_you_mean;
 use super::tokens::{Cursor, Piece};
 
 /// The first words of what weir serves.
-const FIRST_WORDS: [&str; 18] = [
+const FIRST_WORDS: [&str; 20] = [
     "SELECT",
     "WITH",
     "VALUES",
@@ -34,6 +34,8 @@ const FIRST_WORDS: [&str; 18] = [
     "TAKE",
     "RETURN",
     "TEST",
+    "REPLAY",
+    "RESET",
     "DELETE",
     "UPDATE",
 ];
@@ -66,6 +68,7 @@ fn by_first_words(cursor: &mut Cursor) -> Result<Statement, SqlError> {
         "take" => operator::take(cursor),
         "return" => operator::give_back(cursor),
         "test" => test::test(cursor),
+        "replay" | "reset" => again(cursor),
         word => Err(refusals::foreign_statement(word, cursor)
             .unwrap_or_else(|| unknown_statement(word, cursor))
             .at(at)),
@@ -76,7 +79,7 @@ fn unknown_statement(word: &str, cursor: &Cursor) -> SqlError {
     let error = cursor.expected("a statement");
     match did_you_mean(word, FIRST_WORDS) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
-        None => error.with_hint("a statement starts with SELECT, CREATE, DROP, INSERT, SHOW, EXPLAIN, FLUSH, ACKNOWLEDGE, SHELVE, UNSHELVE, TAKE, RETURN or TEST"),
+        None => error.with_hint("a statement starts with SELECT, CREATE, DROP, INSERT, SHOW, EXPLAIN, FLUSH, ACKNOWLEDGE, SHELVE, UNSHELVE, TAKE, RETURN, TEST, REPLAY or RESET"),
     }
 }
 
@@ -138,6 +141,20 @@ fn drop_one(cursor: &mut Cursor) -> Result<Statement, SqlError> {
         "rule" => Statement::DropRule { name, missing },
         "subscription" => Statement::DropSubscription { name, missing },
         _ => Statement::DropTable { name, missing },
+    })
+}
+
+/// `REPLAY RULE name`, `RESET RULE name`.
+fn again(cursor: &mut Cursor) -> Result<Statement, SqlError> {
+    let replays = cursor.eat(&["replay"]);
+    if !replays {
+        cursor.expect(&["reset"])?;
+    }
+    cursor.expect(&["rule"])?;
+    let name = cursor.name("the name of the rule")?;
+    Ok(match replays {
+        true => Statement::ReplayRule { name },
+        false => Statement::ResetRule { name },
     })
 }
 

@@ -50,6 +50,16 @@ pub enum Statement {
         /// What happens when there is none.
         missing: Missing,
     },
+    /// `REPLAY RULE name`
+    ReplayRule {
+        /// The rule.
+        name: String,
+    },
+    /// `RESET RULE name`
+    ResetRule {
+        /// The rule.
+        name: String,
+    },
     /// `EXPLAIN RULE name`
     ExplainRule {
         /// The rule.

@@ -133,7 +133,10 @@ fn a_checkpoint_of_another_plan_is_refused_with_the_choices() {
     let snapshot = follower.snapshot(&bench.log).unwrap();
     save(&bench.log, &Snapshot { fingerprint: "another".to_owned(), ..snapshot }).unwrap();
     let refused = bench.stored.follow(&bench.log, &bench.planned).unwrap_err().to_string();
-    assert!(refused.contains("START FROM EARLIEST"), "{refused}");
+    assert!(
+        refused.contains("REPLAY RULE warm") && refused.contains("RESET RULE warm"),
+        "{refused}"
+    );
     forget(&bench.log, 7).unwrap();
     assert_eq!(bench.follow(&mut bench.follower()), 10);
 }

@@ -1,7 +1,7 @@
 //! What operators say to the alarms of all rules.
 
 use super::{Rules, refused};
-use crate::alarms::{AlarmBook, Command, Target, command_rows, transition_rows};
+use crate::alarms::{AlarmBook, Command, CurrentAlarm, Target, command_rows, transition_rows};
 use crate::sql::SqlError;
 use weir_ingest::log::{EntryBody, InternalLog, Log, PartitionReader};
 use weir_ingest::model::EventTime;
@@ -45,7 +45,12 @@ impl Book {
         Self { alarms: AlarmBook::new(), reader }
     }
 
-    fn catch_up(&mut self) -> Result<(), String> {
+    /// The alarms of a rule that are listed.
+    pub(super) fn of_rule(&self, uid: u64) -> impl Iterator<Item = &CurrentAlarm> {
+        self.alarms.alarms().filter(move |alarm| alarm.rule_uid == uid)
+    }
+
+    pub(super) fn catch_up(&mut self) -> Result<(), String> {
         while let Some(entry) = self.reader.next().map_err(|e| e.to_string())? {
             let EntryBody::Rows(batch) = &entry.body else { continue };
             for transition in transition_rows::decode(batch).map_err(|e| e.to_string())? {

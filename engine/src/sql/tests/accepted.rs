@@ -247,6 +247,8 @@ fn lists_and_explanations_are_asked_for_by_name() {
             "DROP STREAM IF EXISTS s",
             Statement::DropStream { name: text("s"), missing: Missing::Ignore },
         ),
+        ("REPLAY RULE r", Statement::ReplayRule { name: text("r") }),
+        ("RESET RULE r", Statement::ResetRule { name: text("r") }),
         ("DROP RULE r", Statement::DropRule { name: text("r"), missing: Missing::Refuse }),
         (
             "DROP SUBSCRIPTION s",

@@ -1,0 +1,94 @@
+//! REPLAY RULE and RESET RULE: a rule that cannot go on from its checkpoint, because its plan changed, reads
+//! its log again or begins anew.
+//!
+//! Promise: REPLAY gives out nothing twice: what is written already is compared, and a difference stops the
+//! rule. RESET closes the open alarms before the new version is there, so none is left open without a rule.
+
+use super::super::checkpoint;
+use super::super::definition::{StoredRule, parse_rule, planned, relations, remember_texts};
+use super::super::follower::Follower;
+use super::super::versions::Versions;
+use super::listing::describe;
+use super::{Rule, Rules, derived, refused};
+use crate::alarms::transition_rows;
+use crate::sql::SqlError;
+use std::sync::Arc;
+use weir_ingest::log::InternalLog;
+use weir_ingest::model::EventTime;
+
+impl Rules {
+    /// REPLAY RULE: its state is built again from where it began; one sentence about it.
+    /// # Errors
+    /// There is no such rule, or it cannot run.
+    pub fn replay(&self, name: &str) -> Result<String, SqlError> {
+        let _one = self.changing.lock();
+        let rule = self.get(name)?;
+        stop(&rule);
+        checkpoint::forget(&self.log, rule.stored.uid).map_err(refused)?;
+        let again = Arc::new(self.restart(rule.stored.clone()));
+        self.running.lock().insert(name.to_owned(), Arc::clone(&again));
+        match &again.running {
+            Ok(_) => Ok(format!(
+                "rule '{name}' reads its log again from where it began; what it gave out before is not \
+                 given out twice, and where something differs now it stops"
+            )),
+            Err(reason) => Err(SqlError::new(format!("the rule '{name}' cannot run: {reason}"))),
+        }
+    }
+
+    /// RESET RULE: its open alarms are closed, and it begins anew; one sentence about it.
+    /// # Errors
+    /// There is no such rule, it cannot be planned any more, or what closes its alarms cannot be written.
+    pub fn reset(&self, name: &str) -> Result<String, SqlError> {
+        let _one = self.changing.lock();
+        let rule = self.get(name)?;
+        if self.stream_of(name).is_some() {
+            return Err(derived::no_rule_alone(name));
+        }
+        let statement = parse_rule(&rule.stored.text)?;
+        let planned = planned(statement, &relations(&self.log, &self.references))?;
+        stop(&rule);
+        let closed = self.close_alarms(&rule.stored)?;
+        remember_texts(&self.log, &rule.stored).map_err(refused)?;
+        let stored = StoredRule::anew(&rule.stored, &self.log, &planned);
+        let versions = Versions::new(stored.open(&self.log, &planned)?);
+        self.store(name, &stored)?;
+        checkpoint::forget(&self.log, stored.uid).map_err(refused)?;
+        let task = self.start(&stored, Follower::new(versions))?;
+        let (version, how) = (stored.version, describe(&planned));
+        let rule = Rule { stored, versions: vec![planned], running: Ok(task) };
+        self.running.lock().insert(name.to_owned(), Arc::new(rule));
+        Ok(format!(
+            "rule '{name}' begins anew as version {version}: {how}; open alarms that were closed \
+             (rule_dropped): {closed}"
+        ))
+    }
+
+    /// Writes down that the open alarms of a rule that rests are closed; how many there were.
+    fn close_alarms(&self, stored: &StoredRule) -> Result<usize, SqlError> {
+        let mut book = self.book.lock();
+        book.catch_up().map_err(refused)?;
+        let at = self.log.append_clock().draw();
+        let open: Vec<_> = book.of_rule(stored.uid).collect();
+        let first = open.iter().map(|alarm| alarm.ordinal + 1).max().unwrap_or(0);
+        let closing: Vec<_> = open
+            .into_iter()
+            .zip(first..)
+            .filter_map(|(alarm, ordinal)| {
+                alarm.closed(stored.version, ordinal, (EventTime(at.0), at), "reset")
+            })
+            .collect();
+        if closing.is_empty() {
+            return Ok(0);
+        }
+        let alarms = self.log.internal(InternalLog::Alarms);
+        alarms.append(transition_rows::encode(&closing)).wait().map_err(refused)?;
+        Ok(closing.len())
+    }
+}
+
+fn stop(rule: &Rule) {
+    if let Ok(task) = &rule.running {
+        task.stop();
+    }
+}
