@@ -112,16 +112,40 @@ impl<'a> Decoder<'a> {
         let space = [' ', '\t', '\r', '\n'];
         let row = row.trim_end_matches(space);
         let start = row.len() - row.trim_start_matches(space).len();
-        let (shape, end) = match self.shapes.read(row, start, envelope.form()) {
-            Ok(read) => read,
-            Err(RowError::Scan(error)) => return Err(scan_reason(&error)),
-            Err(RowError::Refused { reason, .. }) => return Err(reason),
+        let (shape, end, found) = match self.begun(row, start, envelope) {
+            Some(read) => read,
+            None => match self.shapes.read(row, start, envelope.form()) {
+                Ok((shape, end)) => (shape, end, None),
+                Err(RowError::Scan(error)) => return Err(scan_reason(&error)),
+                Err(RowError::Refused { reason, .. }) => return Err(reason),
+            },
         };
         if end != row.len() {
             let what = "something follows the object; write one object a line";
             return Err(scan_reason(&ScanError::Syntax { at: end, what }));
         }
-        self.interpret(row, shape, envelope, index, now)
+        let place = self.interpret(row, shape, envelope, found, index, now)?;
+        if found.is_none()
+            && let Some(known) = &mut self.known
+            && let Some(topic) = self.shapes.opening(shape)
+        {
+            known.begins(place, &row[start..], shape, topic.behind(start));
+        }
+        Ok(())
+    }
+
+    /// A row that begins as the last one of the sensor that is next in turn: its shape, its end, its place.
+    #[inline]
+    fn begun(
+        &mut self,
+        row: &str,
+        start: usize,
+        envelope: Envelope<'_>,
+    ) -> Option<(ShapeId, usize, Option<Place>)> {
+        let (known, Envelope::Reading) = (self.known.as_mut()?, envelope) else { return None };
+        let (number, shape, topic) = known.expected(&row.as_bytes()[start..])?;
+        let end = self.shapes.read_behind(shape, topic.after(start), row)?;
+        Some((shape, end, Some(known.follow(number))))
     }
 
     /// A row inside a larger text, such as an array; where it ends.
@@ -138,7 +162,10 @@ impl<'a> Decoder<'a> {
             Err(RowError::Scan(error)) => return Err(error),
             Err(RowError::Refused { reason, end }) => (end, Err(reason)),
             Ok((_, end)) if end - at > Limits::ROW_BYTES_MAX => (end, Err(too_large(end - at))),
-            Ok((shape, end)) => (end, self.interpret(text, shape, Envelope::Reading, index, now)),
+            Ok((shape, end)) => {
+                let taken = self.interpret(text, shape, Envelope::Reading, None, index, now);
+                (end, taken.map(|_| ()))
+            }
         };
         if let Err(reason) = taken {
             self.refuse(index, reason, &text.as_bytes()[at..end]);
@@ -206,17 +233,21 @@ impl<'a> Decoder<'a> {
         self.targets.len() - 1
     }
 
-    /// The row just read, from roles to columns.
+    /// The row just read, from roles to columns; where it goes, which `found` says if it is known already.
     fn interpret(
         &mut self,
         text: &str,
         shape: ShapeId,
         envelope: Envelope<'_>,
+        found: Option<Place>,
         index: u32,
         now: AppendTime,
-    ) -> Result<(), RefusalReason> {
+    ) -> Result<Place, RefusalReason> {
         let topic = self.topic(text, shape, envelope)?;
-        let found = self.place(&topic)?;
+        let found = match found {
+            Some(place) => Some(place),
+            None => self.place(&topic)?,
+        };
         let target = match found {
             Some(place) => place.target,
             None => {
@@ -236,7 +267,7 @@ impl<'a> Decoder<'a> {
         let head = Head { time, series: place.series, source_time, dedupe, index };
         self.push(place, head, text);
         self.shapes.accepted(shape);
-        Ok(())
+        Ok(place)
     }
 
     /// Where the rows of a topic go that was seen before.

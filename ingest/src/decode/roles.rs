@@ -16,6 +16,8 @@ pub(super) struct Roles {
     pub(super) columns: Vec<Option<usize>>,
     /// Slots the stream has no column for.
     pub(super) unknown: Vec<usize>,
+    /// The first slot whose value is looked at, the topic's apart.
+    pub(super) first: usize,
 }
 
 enum Role {
@@ -43,7 +45,8 @@ impl Roles {
         let time_field = stream.options().time_field.as_str();
         let time_inline = shape.slot(Level::Row, time_field).is_some();
         let context = Context { shape, form, stream, columns: &columns, time_field, time_inline };
-        let mut roles = Self { columns: vec![None; columns.len()], ..Self::default() };
+        let first = shape.keys.len();
+        let mut roles = Self { columns: vec![None; columns.len()], first, ..Self::default() };
         for (slot, key) in shape.keys.iter().enumerate() {
             roles.take(slot, key, &context)?;
         }
@@ -51,7 +54,11 @@ impl Roles {
     }
 
     fn take(&mut self, slot: usize, key: &Key, context: &Context<'_>) -> Result<(), RefusalReason> {
-        match context.role(key) {
+        let role = context.role(key);
+        if !matches!(role, Role::Topic | Role::Unknown) {
+            self.first = self.first.min(slot);
+        }
+        match role {
             Role::Topic | Role::Data => {}
             Role::Time => {
                 self.time = Some(slot);

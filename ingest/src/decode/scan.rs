@@ -28,6 +28,18 @@ impl Span {
     pub(super) fn of(self, text: &str) -> &str {
         &text[self.start as usize..self.end as usize]
     }
+
+    /// The same bytes of the text from `from` on.
+    #[inline]
+    pub(super) fn behind(self, from: usize) -> Self {
+        Self::new(self.start as usize - from, self.end as usize - from)
+    }
+
+    /// The same bytes of a text that this one stands in at `from`.
+    #[inline]
+    pub(super) fn after(self, from: usize) -> Self {
+        Self::new(self.start as usize + from, self.end as usize + from)
+    }
 }
 
 /// The inside of a JSON string.

@@ -133,14 +133,22 @@ impl Shape {
         }
     }
 
-    /// Reads the row at `at` if it has this shape; where it ends.
+    /// Reads what is left of a row from `at` on, the piece before the value of slot `from` first (0: all of
+    /// the row), if it has this shape; where it ends. Values of earlier slots stay as they are.
     #[inline]
-    pub(super) fn read(&self, text: &str, at: usize, values: &mut Vec<Value>) -> Option<usize> {
+    pub(super) fn read(
+        &self,
+        from: usize,
+        text: &str,
+        at: usize,
+        values: &mut Vec<Value>,
+    ) -> Option<usize> {
         let bytes = text.as_bytes();
         let mut scanner = Scanner::new(text, at);
         values.resize(self.keys.len(), Value::Null);
         let (last, before) = self.pieces.split_last()?;
-        for ((piece, key), value) in before.iter().zip(&self.keys).zip(values.iter_mut()) {
+        let slots = before.get(from..)?.iter().zip(&self.keys[from..]);
+        for ((piece, key), value) in slots.zip(&mut values[from..]) {
             if !piece.stands_at(bytes, scanner.at) {
                 return None;
             }

@@ -3,7 +3,7 @@
 //! Promise: a handful are remembered, the one that followed last time is tried first.
 
 use super::roles::Roles;
-use super::scan::Value;
+use super::scan::{Span, Text, Value};
 use super::shape::{Form, RowError, Shape};
 use crate::model::{RefusalReason, StreamDefinition};
 
@@ -16,6 +16,7 @@ pub(super) struct Shapes {
     known: Vec<Known>,
     recent: usize,
     evict: usize,
+    learned: u64,
     pub(super) values: Vec<Value>,
     /// (target, name, rows) of shapes no longer remembered.
     retired: Vec<(usize, String, u64)>,
@@ -30,13 +31,18 @@ struct Known {
     roles: Option<(usize, Roles)>,
     /// Rows accepted with these roles.
     accepted: u64,
+    /// How many shapes had been learned when this one was.
+    learned: u64,
     /// Which shape came after this one.
     next: usize,
 }
 
-/// Names a row's shape until the next row is read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ShapeId(usize);
+/// Names a shape: of the row that was read last, or of an earlier one that may be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShapeId {
+    which: usize,
+    learned: u64,
+}
 
 impl Shapes {
     /// Reads the row at `at`; its shape and where it ends.
@@ -66,20 +72,46 @@ impl Shapes {
     #[inline]
     fn try_one(&mut self, which: usize, text: &str, at: usize, form: Form) -> Option<usize> {
         let known = self.known.get(which).filter(|k| k.form == form)?;
-        known.shape.read(text, at, &mut self.values)
+        known.shape.read(0, text, at, &mut self.values)
     }
 
     #[inline]
     fn follow(&mut self, which: usize) -> ShapeId {
         self.known[self.recent].next = which;
         self.recent = which;
-        ShapeId(which)
+        ShapeId { which, learned: self.known[which].learned }
+    }
+
+    /// Reads what follows the topic of a row of shape `id`: the topic is the text at `topic`, its closing
+    /// quote included in what was read already. Nothing that stands before it is to be asked for; `None`
+    /// if the shape is another by now, or the row's.
+    #[inline]
+    pub(super) fn read_behind(&mut self, id: ShapeId, topic: Span, text: &str) -> Option<usize> {
+        let known = self.known.get(id.which).filter(|known| known.learned == id.learned)?;
+        let slot = known.topic?;
+        let end = known.shape.read(slot + 1, text, topic.end as usize + 1, &mut self.values)?;
+        self.values[slot] = Value::Text(Text { span: topic, escaped: false });
+        self.follow(id.which);
+        Some(end)
+    }
+
+    /// Where the topic of the row just read stands, if nothing before it means anything to its stream, and
+    /// it is written plainly.
+    #[inline]
+    pub(super) fn opening(&self, id: ShapeId) -> Option<Span> {
+        let slot = self.topic(id)?;
+        match self.values[slot] {
+            Value::Text(topic) if slot < self.roles(id).first && !topic.escaped => Some(topic.span),
+            _ => None,
+        }
     }
 
     #[cold]
     fn learn(&mut self, text: &str, at: usize, form: Form) -> Result<(ShapeId, usize), RowError> {
         let which = self.room();
+        self.learned += 1;
         let known = &mut self.known[which];
+        known.learned = self.learned;
         known.form = form;
         match known.shape.learn(text, at, form, &mut self.values) {
             Ok(end) => {
@@ -101,7 +133,15 @@ impl Shapes {
         if self.known.len() < SHAPES_MAX {
             let next = self.known.len();
             let (shape, form) = (Shape::default(), Form::Reading);
-            self.known.push(Known { shape, form, topic: None, roles: None, accepted: 0, next });
+            self.known.push(Known {
+                shape,
+                form,
+                topic: None,
+                roles: None,
+                accepted: 0,
+                learned: 0,
+                next,
+            });
             return next;
         }
         self.evict = (self.evict + 1) % SHAPES_MAX;
@@ -112,13 +152,13 @@ impl Shapes {
     /// Slot of the row's `topic`.
     #[inline]
     pub(super) fn topic(&self, id: ShapeId) -> Option<usize> {
-        self.known[id.0].topic
+        self.known[id.which].topic
     }
 
     /// Slot of a `data` that is no object.
     #[inline]
     pub(super) fn plain_data(&self, id: ShapeId) -> Option<usize> {
-        self.known[id.0].shape.plain_data
+        self.known[id.which].shape.plain_data
     }
 
     /// Gives the row's keys their roles in the stream of target `target`.
@@ -131,9 +171,9 @@ impl Shapes {
         target: usize,
         stream: &StreamDefinition,
     ) -> Result<(), RefusalReason> {
-        if !matches!(&self.known[id.0].roles, Some((of, _)) if *of == target) {
-            self.retire(id.0);
-            let known = &mut self.known[id.0];
+        if !matches!(&self.known[id.which].roles, Some((of, _)) if *of == target) {
+            self.retire(id.which);
+            let known = &mut self.known[id.which];
             known.roles = Some((target, Roles::of(&known.shape, known.form, stream)?));
         }
         Ok(())
@@ -142,19 +182,19 @@ impl Shapes {
     /// What was assigned last.
     #[inline]
     pub(super) fn roles(&self, id: ShapeId) -> &Roles {
-        let (_, roles) = self.known[id.0].roles.as_ref().expect("roles are assigned first");
+        let (_, roles) = self.known[id.which].roles.as_ref().expect("roles are assigned first");
         roles
     }
 
     /// The key in `slot`.
     pub(super) fn name(&self, id: ShapeId, slot: usize) -> &str {
-        &self.known[id.0].shape.keys[slot].name
+        &self.known[id.which].shape.keys[slot].name
     }
 
     /// The row was accepted: its unknown fields count.
     #[inline]
     pub(super) fn accepted(&mut self, id: ShapeId) {
-        self.known[id.0].accepted += 1;
+        self.known[id.which].accepted += 1;
     }
 
     fn retire(&mut self, which: usize) {

@@ -427,4 +427,55 @@ proptest! {
         }
         prop_assert_eq!(together, apart);
     }
+
+    /// What is remembered of how a sensor's rows begin changes nothing, neither what is in a row nor whose
+    /// it is.
+    #[test]
+    fn a_remembered_opening_changes_nothing(
+        values in proptest::collection::vec((0..9_usize, 0..3_usize, 0..6_usize), 1..60)
+    ) {
+        let pool = ["1", "-2.5", "null", "{\"a\":1}", "\"\\u0041\"", "7"];
+        let rows: Vec<String> = values.iter().enumerate().map(|(number, (form, room, value))| {
+            let (room, value) = (room + number, pool[*value]);
+            let room = format!(r#""topic":"/room/{}/s""#, room % 4);
+            let time = r#""time":"2026-01-31T11:00:00Z""#;
+            match form {
+                0 => format!(r#"{{"org":"x","unit":{},{room},{time},"n":{value}}}"#, number % 4),
+                1 => format!(r#"{{"org":"x","unit":1,{room},{time},"n":{value}}}"#),
+                2 => format!(r#"  {{"org":"x","unit":1,{room},{time},"n":{value}}} "#),
+                3 => format!(r#"{{"n":{value},{room},{time}}}"#),
+                4 => format!(r#"{{{time},{room},"n":{value}}}"#),
+                5 => format!(r#"{{"seq":{number},{room},{time},"n":{value}}}"#),
+                6 => format!(r#"{{"data":{value},{room},{time},"n":7}}"#),
+                7 => format!(r#"{{"org":"x","unit":1,{room},{time},"n":{value},"new{}":1}}"#, number % 12),
+                _ => format!(r#"{{"org":"x","unit":1,"topic":"/r\u006fom/3/s",{time},"n":{value}}}"#),
+            }
+        }).collect();
+        let mut together = Decoder::in_arrival_order(&SHARED);
+        let mut apart = (Vec::new(), Vec::new(), Vec::new());
+        for (index, row) in (0..).zip(&rows) {
+            together.push_json(row.as_bytes(), index, NOW);
+            let mut alone = Decoder::in_arrival_order(&SHARED);
+            alone.push_json(row.as_bytes(), index, NOW);
+            let alone = alone.finish();
+            apart.0.extend(shown(&alone));
+            apart.1.extend(refusals(&alone));
+            apart.2.extend(whose(&alone));
+        }
+        let together = together.finish();
+        apart.0.sort();
+        let mut lines = shown(&together);
+        lines.sort();
+        prop_assert_eq!((lines, refusals(&together), whose(&together)), apart);
+    }
+}
+
+/// The topic of each row of one stream.
+fn whose(decoded: &Decoded) -> Vec<Arc<str>> {
+    let of_rows = |rows: &DecodedRows| {
+        let series = rows.batch.column_by_name("series").expect("all rows have one").to_data();
+        series.buffer::<u32>(0)[series.offset()..][..series.len()].to_vec()
+    };
+    let series = decoded.rows.iter().flat_map(of_rows);
+    series.map(|series| Arc::clone(&decoded.topics[series as usize])).collect()
 }
