@@ -78,7 +78,7 @@ fn options(arguments: &Arguments) -> ReplayOptions {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the user's file, not the log")]
-fn readings(file: &Path) -> Result<Box<dyn Read>> {
+fn readings(file: &Path) -> Result<Box<dyn Read + Send>> {
     if file.as_os_str() == "-" {
         return Ok(Box::new(std::io::stdin()));
     }

@@ -95,7 +95,7 @@ pub enum ReplayError {
 /// The definitions are wrong, input or output fail, or a rule fails.
 pub fn replay_file(
     define: &str,
-    input: impl Read,
+    input: impl Read + Send,
     options: &ReplayOptions,
     out: &mut dyn Write,
 ) -> Result<Summary, ReplayError> {

@@ -10,37 +10,30 @@ pub(super) struct Chunks<R> {
     input: R,
     /// What was read of the line that goes on in the next piece.
     rest: Vec<u8>,
-    /// Buffers to be used again: to have the system give new memory takes a quarter of a replay's time.
-    spare: Vec<Vec<u8>>,
 }
 
 impl<R: Read> Chunks<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, rest: Vec::new(), spare: Vec::new() }
+        Self { input, rest: Vec::new() }
     }
 
-    /// Takes back the buffer of a piece.
-    pub(super) fn reuse(&mut self, mut text: Vec<u8>) {
+    /// Puts the next piece into `text`, whose memory is used again: to have the system give new memory
+    /// takes a quarter of a replay's time. `false` at the end.
+    pub(super) fn next(&mut self, text: &mut Vec<u8>) -> io::Result<bool> {
         text.clear();
-        self.spare.push(text);
-    }
-
-    /// The next piece; `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut text = self.spare.pop().unwrap_or_default();
         text.reserve(self.rest.len() + 2 * CHUNK_BYTES as usize);
         text.append(&mut self.rest);
         loop {
             let known = text.len();
-            let read = self.input.by_ref().take(CHUNK_BYTES).read_to_end(&mut text)?;
+            let read = self.input.by_ref().take(CHUNK_BYTES).read_to_end(text)?;
             if read == 0 {
-                return Ok((!text.is_empty()).then_some(text));
+                return Ok(!text.is_empty());
             }
             if let Some(end) = memchr::memrchr(b'\n', &text[known..]) {
                 let end = known + end + 1;
                 self.rest.extend_from_slice(&text[end..]);
                 text.truncate(end);
-                return Ok(Some(text));
+                return Ok(true);
             }
         }
     }
@@ -56,10 +49,10 @@ mod tests {
         for input in ["", "a", "a\nb", "a\nb\n\n", long.as_str(), &format!("a\n{long}\nb\n{long}")]
         {
             let mut chunks = Chunks::new(input.as_bytes());
-            let mut together = Vec::new();
-            while let Some(chunk) = chunks.next().unwrap() {
+            let (mut together, mut chunk) = (Vec::new(), Vec::new());
+            while chunks.next(&mut chunk).unwrap() {
                 assert!(!together.ends_with(b"x"), "a line goes on in the next piece");
-                together.extend(chunk);
+                together.extend_from_slice(&chunk);
             }
             assert!(together == input.as_bytes());
         }

@@ -5,14 +5,16 @@
 //! pieces stand in order again.
 
 use super::chunks::Chunks;
+use parking_lot::Mutex;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 use weir_ingest::decode::{Decoded, Decoder};
 use weir_ingest::log::Streams;
 use weir_ingest::model::AppendTime;
 
-/// Pieces that wait for a thread, or for the rules, per thread.
+/// Decoded pieces that wait for the rules, per thread.
 const AHEAD: usize = 2;
 /// More threads have nothing to do: the rules run on one.
 const THREADS_MAX: usize = 8;
@@ -26,14 +28,16 @@ pub(super) struct DecodedChunk {
     pub(super) arrivals: Option<Vec<i64>>,
     /// Lines, blank ones included.
     pub(super) lines: u32,
-    /// What was decoded; its memory is used again.
-    text: Vec<u8>,
 }
 
 /// Where decoded pieces come from.
 pub(super) enum Decoding<'d, R> {
-    /// From threads, in turn.
-    Ahead { chunks: Chunks<R>, threads: Vec<Thread>, next: usize, under_way: usize },
+    /// From threads.
+    Ahead {
+        /// The thread that has the next piece, for each piece of the input.
+        turns: Receiver<io::Result<usize>>,
+        threads: Vec<Receiver<DecodedChunk>>,
+    },
     /// Decoded when they are asked for, because a row's clock depends on the rows before it.
     OneByOne { chunks: Chunks<R>, decoder: Box<Decoder<'d>>, clock: Clock, lines: Lines },
 }
@@ -53,37 +57,24 @@ pub(super) struct Lines {
     from: usize,
 }
 
-pub(super) struct Thread {
-    texts: SyncSender<Vec<u8>>,
-    decoded: Receiver<DecodedChunk>,
-}
-
-impl<'d, R: Read> Decoding<'d, R> {
+impl<'d, R: Read + Send> Decoding<'d, R> {
     /// Decodes the pieces of `input` on threads of `scope`.
     pub(super) fn ahead<'s>(scope: &'s Scope<'s, 'd>, streams: &'d Streams, input: R) -> Self
     where
         'd: 's,
+        R: 's,
     {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..cores.min(THREADS_MAX)).map(|number| {
-            let (texts, to_decode) = sync_channel::<Vec<u8>>(AHEAD);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let (turn, turns) = sync_channel(cores * (AHEAD + 2));
+        let chunks = Arc::new(Mutex::new(Chunks::new(input)));
+        let threads = (0..cores).map(|number| {
             let (finished, decoded) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                let mut decoder = Decoder::in_arrival_order(streams);
-                while let Ok(text) = to_decode.recv() {
-                    let lines = decoder.push_lines(&text, |_, _| AppendTime(0));
-                    let decoded = decoder.finish();
-                    let chunk =
-                        DecodedChunk { decoded, decoder: number, arrivals: None, lines, text };
-                    if finished.send(chunk).is_err() {
-                        return;
-                    }
-                }
-            });
-            Thread { texts, decoded }
+            let thread =
+                Thread { number, chunks: Arc::clone(&chunks), turn: turn.clone(), finished };
+            scope.spawn(move || thread.run(streams));
+            decoded
         });
-        let threads = threads.collect();
-        Self::Ahead { chunks: Chunks::new(input), threads, next: 0, under_way: 0 }
+        Self::Ahead { threads: threads.collect(), turns }
     }
 
     /// Decodes on the thread of the rules.
@@ -95,31 +86,56 @@ impl<'d, R: Read> Decoding<'d, R> {
     /// The next piece; `clock` is what the rows so far have brought it to.
     pub(super) fn next(&mut self, clock: i64) -> io::Result<Option<DecodedChunk>> {
         match self {
-            Self::Ahead { chunks, threads, next, under_way } => {
-                while *under_way < threads.len() * AHEAD {
-                    let Some(text) = chunks.next()? else { break };
-                    let thread = &threads[(*next + *under_way) % threads.len()];
-                    thread.texts.send(text).map_err(|_| stopped())?;
-                    *under_way += 1;
-                }
-                if *under_way == 0 {
-                    return Ok(None);
-                }
-                let mut chunk = threads[*next].decoded.recv().map_err(|_| stopped())?;
-                chunks.reuse(std::mem::take(&mut chunk.text));
-                *next = (*next + 1) % threads.len();
-                *under_way -= 1;
-                Ok(Some(chunk))
-            }
+            Self::Ahead { turns, threads } => match turns.recv() {
+                Ok(thread) => threads[thread?].recv().map(Some).map_err(|_| stopped()),
+                // All of them have come to the end.
+                Err(_) => Ok(None),
+            },
             Self::OneByOne { chunks, decoder, clock: of, lines } => {
                 if lines.from >= lines.text.len() {
-                    chunks.reuse(std::mem::take(&mut lines.text));
-                    let Some(text) = chunks.next()? else { return Ok(None) };
-                    *lines = Lines { text, from: 0 };
+                    lines.from = 0;
+                    if !chunks.next(&mut lines.text)? {
+                        return Ok(None);
+                    }
                 }
                 Ok(Some(decode(decoder, lines, of, clock)))
             }
         }
+    }
+}
+
+/// One that decodes ahead. It reads what it decodes: the text is then in its own core's cache.
+struct Thread<R> {
+    number: usize,
+    chunks: Arc<Mutex<Chunks<R>>>,
+    turn: SyncSender<io::Result<usize>>,
+    finished: SyncSender<DecodedChunk>,
+}
+
+impl<R: Read> Thread<R> {
+    /// Until the end of the input, or until nobody takes what it decodes.
+    fn run(self, streams: &Streams) {
+        let mut decoder = Decoder::in_arrival_order(streams);
+        let mut text = Vec::new();
+        while self.read(&mut text) {
+            let lines = decoder.push_lines(&text, |_, _| AppendTime(0));
+            let decoded = decoder.finish();
+            let chunk = DecodedChunk { decoded, decoder: self.number, arrivals: None, lines };
+            if self.finished.send(chunk).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes the next piece; who reads says so before another does, so turns are in the input's order.
+    fn read(&self, text: &mut Vec<u8>) -> bool {
+        let mut chunks = self.chunks.lock();
+        let (said, more) = match chunks.next(text) {
+            Ok(true) => (self.turn.send(Ok(self.number)), true),
+            Ok(false) => return false,
+            Err(error) => (self.turn.send(Err(error)), false),
+        };
+        said.is_ok() && more
     }
 }
 
@@ -148,8 +164,7 @@ fn decode(decoder: &mut Decoder<'_>, lines: &mut Lines, of: &Clock, clock: i64) 
         }
     };
     lines.from += taken;
-    let (decoded, text) = (decoder.finish(), Vec::new());
-    DecodedChunk { decoded, decoder: 0, arrivals, lines: count, text }
+    DecodedChunk { decoded: decoder.finish(), decoder: 0, arrivals, lines: count }
 }
 
 /// The arrival time of a line, microseconds; only that field is looked at.
