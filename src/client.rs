@@ -153,7 +153,9 @@ impl Client {
 pub fn retry_after(response: &Response) -> Option<Duration> {
     let asks = matches!(
         response.status(),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::INSUFFICIENT_STORAGE
     );
     let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
     asks.then(|| Duration::from_secs(seconds))

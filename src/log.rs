@@ -18,7 +18,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Streams, partitions and segments, with their offsets and times; recovers what a kill left
+    /// Streams, partitions and segments, with their offsets and times, as the next start will find
+    /// them; writes nothing
     Inspect {
         /// The data directory
         directory: PathBuf,
@@ -52,12 +53,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Opens a directory that has been used before, without running anything in it.
+/// Opens a directory that has been used before as the next start will find it; nothing in it is
+/// written.
 pub(crate) fn open(directory: &Path) -> Result<Arc<Log>> {
     if !directory.join("catalog.redb").exists() {
         bail!("{} is no data directory of weir: it has no catalog.redb", directory.display());
     }
-    Log::open_manual(Arc::new(RealDisk), Arc::new(RealClock::new()), LogConfig::new(directory))
+    Log::open_read_only(Arc::new(RealDisk), Arc::new(RealClock::new()), LogConfig::new(directory))
         .with_context(|| format!("{} cannot be opened", directory.display()))
 }
 

@@ -109,6 +109,13 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` if another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>>;
+    /// Makes sure that no other process has the lock at `path` until the guard is dropped; writes
+    /// nothing where the disk can do without.
+    /// # Errors
+    /// `WouldBlock` if another process holds it.
+    fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        self.lock(path)
+    }
 }
 
 /// Time. The wall clock may step; the monotonic one never goes back.

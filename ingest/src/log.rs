@@ -12,19 +12,27 @@ mod dedupe;
 mod entry;
 mod env;
 mod errors;
+mod format;
 mod frame;
 mod group;
+mod groups;
+mod holds;
 mod index;
 mod internal;
+mod keeper;
 mod opening;
+mod overlay;
 mod partition;
+mod producer;
 mod published;
 mod queue;
 mod reader;
 mod receipt;
 mod recovery;
+mod retention;
 mod seal;
 mod segment;
+mod starts;
 mod streams;
 mod ticker;
 mod ticks;
@@ -35,9 +43,12 @@ pub use append_clock::AppendClock;
 pub use catalog::Catalog;
 pub use dedupe::{Admission, DedupeWindow};
 pub use entry::{Ends, EntryBody, LogEntry, PartitionState, Restart, SegmentInfo, TickKind};
-pub use errors::{AppendError, CatalogError, OpenError, ReadError, StreamChangeError};
+pub use errors::{AppendError, CatalogError, OpenError, ReadError, StreamChangeError, TrimError};
+pub use groups::GroupPosition;
+pub use holds::{HeldBy, Hold};
 pub use internal::InternalLog;
 pub use partition::Partition;
+pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
 pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
@@ -45,11 +56,15 @@ pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
 use crate::io::{Clock, Disk};
 use crate::model::{
-    AppendTime, Column, FedBy, Limits, PartitionId, SchemaId, StreamDefinition, StreamUid,
+    AppendTime, Column, FedBy, Limits, Offset, PartitionId, Retention, SchemaId, StreamDefinition,
+    StreamUid,
 };
 use env::Env;
+use opening::Pace;
+use overlay::Overlay;
 use parking_lot::Mutex;
 use recovery::Stop;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -69,6 +84,8 @@ pub struct LogConfig {
     pub segment_age_max: Duration,
     /// Time a committer waits for more rows before it writes.
     pub linger: Duration,
+    /// What is kept of weir's own logs; everything where nothing is said.
+    pub retention: BTreeMap<InternalLog, Retention>,
 }
 
 impl LogConfig {
@@ -80,6 +97,7 @@ impl LogConfig {
             segment_bytes_max: 64 * 1024 * 1024,
             segment_age_max: Duration::from_secs(3600),
             linger: Duration::ZERO,
+            retention: BTreeMap::new(),
         }
     }
 }
@@ -116,7 +134,7 @@ impl Log {
         clock: Arc<dyn Clock>,
         config: LogConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        let mut log = opening::open(disk, clock, config)?;
+        let mut log = opening::open(disk, clock, config, Pace::SideBySide)?;
         log.run = Run::Threads;
         for partition in log.partitions() {
             log.spawn(&partition).map_err(|source| OpenError::Io {
@@ -130,7 +148,10 @@ impl Log {
         let (env, streams) = (Arc::clone(&log.env), Arc::clone(&log.streams));
         let ticker = ticker::spawn(env, streams, Arc::clone(&log.bell))
             .map_err(|source| OpenError::Io { path: log.env.config.directory.clone(), source })?;
-        log.threads.lock().push(ticker);
+        let (env, streams) = (Arc::clone(&log.env), Arc::clone(&log.streams));
+        let keeper = keeper::spawn(env, streams, log.internal.clone(), Arc::clone(&log.bell))
+            .map_err(|source| OpenError::Io { path: log.env.config.directory.clone(), source })?;
+        log.threads.lock().extend([ticker, keeper]);
         Ok(Arc::new(log))
     }
 
@@ -143,10 +164,23 @@ impl Log {
         clock: Arc<dyn Clock>,
         config: LogConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        let log = opening::open(disk, clock, config)?;
+        let log = opening::open(disk, clock, config, Pace::OneByOne)?;
         drop(log.say_restarted());
         log.step_committers();
         Ok(Arc::new(log))
+    }
+
+    /// A log as the next start will find it. Nothing in the directory changes: what is written stays
+    /// in memory, and nobody is told that the log was down.
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_read_only(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        config: LogConfig,
+    ) -> Result<Arc<Self>, OpenError> {
+        let above = Arc::new(Overlay::new(disk));
+        Ok(Arc::new(opening::open(above, clock, config, Pace::SideBySide)?))
     }
 
     fn from_parts(
@@ -219,6 +253,56 @@ impl Log {
         self.streams.all().iter().filter_map(|stream| stream.ticks().lock().next_due()).min()
     }
 
+    /// Closes segments that have become old and removes what retention does not keep; how many.
+    pub fn step_retention(&self) -> usize {
+        keeper::keep(&self.env, &self.streams, &self.internal)
+    }
+
+    /// A hold of `name`, of nothing yet. It may keep `bytes_max` of a partition beyond what retention
+    /// keeps; then it is taken away. Take it first, look at `log_start` then.
+    pub fn hold(&self, name: &str, bytes_max: u64) -> Hold {
+        self.env.holds.hold(name, bytes_max)
+    }
+
+    /// Makes durable how far a consumer group has come: the next offset it wants, by partition.
+    /// # Errors
+    /// The catalog did not take it.
+    pub fn commit_group(
+        &self,
+        group: &str,
+        positions: &[(&Partition, Offset)],
+    ) -> Result<(), CatalogError> {
+        let positions: Vec<_> = positions.iter().map(|(p, next)| (p.uid(), *next)).collect();
+        let (catalog, at) = (&self.env.catalog, self.env.append_clock.floor());
+        self.env.groups.commit(catalog, group, &positions, at)
+    }
+
+    /// The next offset a group wants of a partition, if it ever said.
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn group(
+        &self,
+        group: &str,
+        partition: &Partition,
+    ) -> Result<Option<Offset>, CatalogError> {
+        groups::position(&self.env.catalog, group, partition.uid())
+    }
+
+    /// Every position of every group.
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn groups(&self) -> Result<Vec<GroupPosition>, CatalogError> {
+        groups::list(&self.env.catalog)
+    }
+
+    /// Forgets a group.
+    /// # Errors
+    /// The catalog did not take it.
+    pub fn forget_group(&self, group: &str) -> Result<(), CatalogError> {
+        let gone = groups::forget(&self.env.catalog, |position| position.group == group)?;
+        self.env.catalog.change(&gone)
+    }
+
     /// What the committers do after a time without work, on this thread.
     pub fn step_idle(&self) {
         for partition in self.partitions() {
@@ -267,8 +351,12 @@ impl Log {
         self.streams.check_new(&definition)?;
         let uid = self.env.catalog.next_uid("log/stream")?;
         let uid = StreamUid(u32::try_from(uid).map_err(|e| disk_error(&e))?);
-        let stream = opening::stream(&self.env, uid, SchemaId(1), definition.clone(), Vec::new())
-            .map_err(|e| disk_error(&e))?;
+        let stream = opening::stream(&self.env, uid, SchemaId(1), definition.clone())?;
+        for partition in stream.partitions() {
+            if let PartitionState::Failed(why) = partition.state() {
+                return Err(StreamChangeError::Disk(Arc::from(why)));
+            }
+        }
         self.env.catalog.change(&[opening::put_stream(uid, SchemaId(1), &definition)])?;
         opening::rebuild_dedupe(self, &stream);
         if !*stopped {
@@ -308,7 +396,7 @@ impl Log {
         let name = stream;
         let stream =
             self.streams.get(name).ok_or_else(|| StreamChangeError::Unknown(name.to_owned()))?;
-        self.env.catalog.change(&opening::remove_stream(&stream))?;
+        self.env.catalog.change(&opening::remove_stream(&self.env.catalog, &stream)?)?;
         self.streams.remove(name);
         for partition in stream.partitions() {
             partition.finish();
@@ -385,5 +473,7 @@ fn disk_error(error: &dyn std::error::Error) -> StreamChangeError {
     StreamChangeError::Disk(Arc::from(error.to_string()))
 }
 
+#[cfg(test)]
+mod test_room;
 #[cfg(test)]
 mod tests;

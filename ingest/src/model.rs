@@ -6,6 +6,7 @@ mod ids;
 mod limits;
 pub mod reading;
 mod refusal;
+mod retention;
 mod series;
 mod stream;
 mod topic;
@@ -13,6 +14,7 @@ mod topic;
 pub use ids::{AppendTime, EventTime, Offset, PartitionId, SchemaId, SeriesId, StreamUid};
 pub use limits::Limits;
 pub use refusal::{Refusal, RefusalReason};
+pub use retention::Retention;
 pub use series::{SeriesDirectory, SeriesSnapshot};
 pub use stream::{
     Column, ColumnType, FedBy, FutureTimes, MissingTime, RESERVED_COLUMNS, StreamDefinition,

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 use weir_ingest::io::Clock;
-use weir_ingest::log::{AppendError, Log, Receipt};
+use weir_ingest::log::{AppendError, CatalogError, Log, Receipt};
 use weir_ingest::model::{AppendTime, EventTime};
 
 /// How a rule is.
@@ -392,10 +392,10 @@ impl Worker {
             match receipt.wait() {
                 Ok(_) => return Ok(()),
                 // What is not written now comes again when the rule is rebuilt.
-                Err(AppendError::Full { .. }) if *self.wished.borrow() == Wish::Stop => {
+                Err(error) if is_full(&error) && *self.wished.borrow() == Wish::Stop => {
                     return Ok(());
                 }
-                Err(AppendError::Full { .. }) => {
+                Err(error) if is_full(&error) => {
                     std::thread::sleep(self.log.clock().real(Duration::from_millis(200)));
                     receipt = write.begin(&self.log);
                 }
@@ -403,4 +403,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether nothing was stored for want of room, in the log or in the catalog.
+fn is_full(error: &AppendError) -> bool {
+    matches!(error, AppendError::Full { .. } | AppendError::Catalog(CatalogError::Full))
 }

@@ -4,6 +4,9 @@ use super::LogConfig;
 use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
 use super::errors::CatalogError;
+use super::format::{self, Feature, Features};
+use super::groups::GroupLedger;
+use super::holds::Holds;
 use crate::io::{Clock, Disk};
 use crate::model::SeriesId;
 use parking_lot::Mutex;
@@ -19,8 +22,19 @@ pub(super) struct Env {
     pub(super) append_clock: AppendClock,
     pub(super) catalog: Catalog,
     pub(super) ledger: SeriesLedger,
+    pub(super) groups: GroupLedger,
+    pub(super) holds: Arc<Holds>,
     pub(super) changes: watch::Sender<u64>,
     pub(super) config: LogConfig,
+    /// The features the directory is known to use.
+    pub(super) features: Mutex<Features>,
+}
+
+impl Env {
+    /// Makes it durable that `feature` is used.
+    pub(super) fn need(&self, feature: Feature) -> Result<(), CatalogError> {
+        format::need(&self.catalog, &self.features, feature)
+    }
 }
 
 /// Series ids that were handed out and are not in the catalog yet.

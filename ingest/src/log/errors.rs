@@ -89,6 +89,22 @@ pub enum StreamChangeError {
     Disk(Arc<str>),
 }
 
+/// The oldest rows cannot be removed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TrimError {
+    /// The catalog did not take the new start; nothing was removed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The new start stands, but not all files before it could be removed: the next start does it.
+    #[error("cannot remove {path}: {detail}")]
+    Disk {
+        /// Which file.
+        path: Arc<str>,
+        /// Why not.
+        detail: Arc<str>,
+    },
+}
+
 /// Rows were not confirmed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
@@ -126,6 +142,28 @@ pub enum AppendError {
     /// New series could not be made durable. Nothing was stored.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A producer's batch is older than those remembered of it. Nothing was stored now.
+    #[error(
+        "the sequence {sequence} is older than the batches remembered of this producer in partition {partition} (from {oldest} on); whether it was stored before is not known: send the rows with ids, or as a new producer"
+    )]
+    OutOfOrder {
+        /// Which.
+        partition: PartitionId,
+        /// The sequence sent.
+        sequence: u64,
+        /// The oldest that is remembered.
+        oldest: u64,
+    },
+    /// A later life of the same producer has written. Nothing was stored.
+    #[error(
+        "another with the same producer id writes to partition {partition} with epoch {epoch}; choose another id, or a larger epoch"
+    )]
+    Fenced {
+        /// Which.
+        partition: PartitionId,
+        /// The epoch of the other.
+        epoch: u16,
+    },
     /// The partition has damaged rows and takes nothing. Nothing was stored.
     #[error("partition {partition} is damaged and takes nothing; see its state")]
     Corrupt {

@@ -4,6 +4,11 @@
 //! handed to the IPC reader only after its checksum; decoding copies nothing.
 //! Elsewhere: which frame may follow which is `recovery`'s; docs/FORMAT.md has every byte.
 
+mod sources;
+
+pub(super) use sources::{SourceRows, Sources, stored_in};
+
+use super::producer::{ProducerId, Source};
 use crate::model::reading::{DEDUPE, Hidden, SOURCE_TIME, TIME, stored_schema};
 use crate::model::{AppendTime, EventTime, Limits, Offset, SchemaId, StreamDefinition};
 use arrow::array::RecordBatch;
@@ -23,6 +28,8 @@ pub(super) const ALIGN: u64 = 64;
 const MAGIC: [u8; 4] = *b"WEIR";
 const VERSION: u16 = 1;
 const CONTINUATION: [u8; 4] = [0xff; 4];
+const FLAG_ONE_SOURCE: u16 = 1 << 0;
+const FLAG_SOURCES: u16 = 1 << 1;
 const FLAG_SOURCE_TIME: u16 = 1 << 2;
 const FLAG_DEDUPE: u16 = 1 << 3;
 const FLAG_FLUSH: u16 = 1 << 4;
@@ -69,6 +76,7 @@ pub(super) struct Header {
     pub(super) max_time: EventTime,
     pub(super) append_time: AppendTime,
     pub(super) series_needed: u32,
+    pub(super) sources: Sources,
     /// Of a gap: the first offset that is there again. Else 0.
     pub(super) gap_to: u64,
     pub(super) synced_pos: u64,
@@ -100,6 +108,7 @@ impl Header {
             max_time: EventTime(0),
             append_time,
             series_needed: 0,
+            sources: Sources::Unknown,
             gap_to: 0,
             synced_pos: 0,
             body_crc: 0,
@@ -125,7 +134,14 @@ impl Header {
         put(56, &self.max_time.0.to_le_bytes());
         put(64, &self.append_time.0.to_le_bytes());
         put(72, &self.series_needed.to_le_bytes());
-        put(88, &self.gap_to.to_le_bytes());
+        match self.sources {
+            Sources::One(source) => {
+                put(76, &source.producer.0.to_le_bytes());
+                put(84, &source.epoch.to_le_bytes());
+                put(88, &source.sequence.to_le_bytes());
+            }
+            Sources::Unknown | Sources::Block => put(88, &self.gap_to.to_le_bytes()),
+        }
         put(96, &self.synced_pos.to_le_bytes());
         put(120, &self.body_crc.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..124]);
@@ -134,7 +150,11 @@ impl Header {
     }
 
     fn flags(&self) -> u16 {
-        let mut flags = 0;
+        let mut flags = match self.sources {
+            Sources::Unknown => 0,
+            Sources::One(_) => FLAG_ONE_SOURCE,
+            Sources::Block => FLAG_SOURCES,
+        };
         if self.hidden.source_time {
             flags |= FLAG_SOURCE_TIME;
         }
@@ -154,14 +174,16 @@ impl Header {
             return None;
         }
         let flags = u16_at(bytes, 10);
-        let known = FLAG_SOURCE_TIME | FLAG_DEDUPE | FLAG_FLUSH;
-        let reserved = [&bytes[76..88], &bytes[104..120]].concat().iter().any(|b| *b != 0);
+        let known = FLAG_ONE_SOURCE | FLAG_SOURCES | FLAG_SOURCE_TIME | FLAG_DEDUPE | FLAG_FLUSH;
+        let reserved = [&bytes[86..88], &bytes[104..120]].concat().iter().any(|b| *b != 0);
         let unknown = u16_at(bytes, 4) != VERSION || u16_at(bytes, 6) != 128 || bytes[9] != 0;
         if unknown || flags & !known != 0 || reserved {
             return None;
         }
+        let kind = FrameKind::from_byte(bytes[8])?;
+        let (sources, gap_to) = sources_at(bytes, flags, kind)?;
         let header = Self {
-            kind: FrameKind::from_byte(bytes[8])?,
+            kind,
             hidden: Hidden {
                 source_time: flags & FLAG_SOURCE_TIME != 0,
                 dedupe: flags & FLAG_DEDUPE != 0,
@@ -178,13 +200,15 @@ impl Header {
             max_time: EventTime(u64_at(bytes, 56).cast_signed()),
             append_time: AppendTime(u64_at(bytes, 64).cast_signed()),
             series_needed: u32_at(bytes, 72),
-            gap_to: u64_at(bytes, 88),
+            sources,
+            gap_to,
             synced_pos: u64_at(bytes, 96),
             body_crc: u32_at(bytes, 120),
         };
         let within = header.body_len as usize <= Limits::FRAME_BODY_BYTES_MAX
             && header.row_count as usize <= Limits::FRAME_ROWS_MAX
-            && header.ipc_meta_len <= header.body_len;
+            && header.ipc_meta_len <= header.body_len
+            && header.base_offset.0.checked_add(u64::from(header.row_count)).is_some();
         within.then_some(header)
     }
 
@@ -201,9 +225,41 @@ impl Header {
         }
     }
 
-    /// Whether `body` (without padding) is the one the header was written with.
-    pub(super) fn body_is_whole(&self, body: &[u8]) -> bool {
-        body.len() == self.body_len as usize && crc32c::crc32c(body) == self.body_crc
+    /// Whether `padded`, the body and the zeros behind it, is what the header was written with.
+    pub(super) fn body_is_whole(&self, padded: &[u8]) -> bool {
+        let Some((body, padding)) = padded.split_at_checked(self.body_len as usize) else {
+            return false;
+        };
+        let whole = HEADER_BYTES as u64 + padded.len() as u64 == self.frame_bytes();
+        whole && padding.iter().all(|b| *b == 0) && crc32c::crc32c(body) == self.body_crc
+    }
+
+    /// The body in `padded`, if it is whole.
+    pub(super) fn body_in(&self, padded: &Buffer) -> Option<Buffer> {
+        let whole = self.body_is_whole(padded);
+        whole.then(|| padded.slice_with_length(0, self.body_len as usize))
+    }
+}
+
+/// Who sent the rows, as far as the header says, and the end of a gap.
+fn sources_at(bytes: &[u8; HEADER_BYTES], flags: u16, kind: FrameKind) -> Option<(Sources, u64)> {
+    let of_rows = kind == FrameKind::Data;
+    match (flags & FLAG_ONE_SOURCE != 0, flags & FLAG_SOURCES != 0) {
+        (true, false) if of_rows => {
+            let source = Source {
+                producer: ProducerId(u64_at(bytes, 76)),
+                epoch: u16_at(bytes, 84),
+                sequence: u64_at(bytes, 88),
+                wire_partition: None,
+            };
+            Some((Sources::One(source), 0))
+        }
+        (one, block) if !one && block == (block && of_rows) => {
+            let sources = if block { Sources::Block } else { Sources::Unknown };
+            let reserved = bytes[76..86].iter().any(|b| *b != 0);
+            (!reserved).then(|| (sources, u64_at(bytes, 88)))
+        }
+        _ => None,
     }
 }
 
@@ -242,10 +298,11 @@ impl Frame {
     }
 
     /// A frame of rows. `header` has offset, append time and which hidden columns the batch carries;
-    /// `room` is kept from one frame to the next.
+    /// `sent` says which of them came from a producer; `room` is kept from one frame to the next.
     pub(super) fn with_rows(
         mut header: Header,
         batch: &RecordBatch,
+        sent: &[SourceRows],
         room: &mut EncodeRoom,
     ) -> Result<Self, ArrowError> {
         let options = write_options()?;
@@ -256,11 +313,16 @@ impl Frame {
         let meta = encapsulated(&encoded.ipc_message);
         let mut data = encoded.arrow_data;
         data.resize(data.len().next_multiple_of(ALIGN as usize), 0);
+        header.sources = Sources::of(sent, batch.num_rows());
+        let mut body = vec![meta, data];
         header.row_count = len_u32(batch.num_rows());
-        header.ipc_meta_len = len_u32(meta.len());
-        header.body_len = len_u32(meta.len() + data.len());
-        header.body_crc = crc32c::crc32c_append(crc32c::crc32c(&meta), &data);
-        Ok(Self { header, body: vec![meta, data] })
+        header.ipc_meta_len = len_u32(body[0].len());
+        if header.sources == Sources::Block {
+            body.insert(0, sources::encode(sent));
+        }
+        header.body_len = len_u32(body.iter().map(Vec::len).sum());
+        header.body_crc = body.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        Ok(Self { header, body })
     }
 }
 
@@ -302,17 +364,24 @@ pub(super) fn decode_rows(
     body: &Buffer,
     schemas: &FrameSchemas,
 ) -> Result<RecordBatch, String> {
+    let disagree = || "the lengths of the message do not agree".to_owned();
+    if body.len() != header.body_len as usize {
+        return Err(disagree());
+    }
+    let start = sources::block_bytes(header, body).ok_or_else(disagree)?;
+    let body = &body.slice(start);
     let meta_len = header.ipc_meta_len as usize;
     let said = body.get(4..8).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
-    if body.len() != header.body_len as usize
-        || meta_len < 8
+    if meta_len < 8
+        || meta_len > body.len()
         || body[..4] != CONTINUATION
         || said != Some(meta_len - 8)
     {
-        return Err("the lengths of the message do not agree".to_owned());
+        return Err(disagree());
     }
     let metadata = i32::try_from(meta_len).map_err(|e| e.to_string())?;
-    let block = Block::new(0, metadata, i64::from(header.body_len - header.ipc_meta_len));
+    let data = i64::try_from(body.len() - meta_len).map_err(|e| e.to_string())?;
+    let block = Block::new(0, metadata, data);
     let schema = schemas.with(header.hidden);
     let batch = FileDecoder::new(schema, MetadataVersion::V5)
         .with_require_alignment(true)

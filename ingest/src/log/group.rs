@@ -4,11 +4,15 @@
 
 use super::dedupe::{Admission, DedupeWindow};
 use super::entry::TickKind;
-use super::frame::{EncodeRoom, Flush, Frame, FrameKind, FrameSchemas, Header, time_span};
+use super::errors::AppendError;
+use super::frame::{
+    EncodeRoom, Flush, Frame, FrameKind, FrameSchemas, Header, SourceRows, time_span,
+};
+use super::producer::{ProducerTable, Source, Stored, Verdict};
 use super::queue::{Item, Payload};
 use super::receipt::{AppendResult, Appended};
 use crate::model::reading::{DEDUPE, Hidden, SERIES, conform};
-use crate::model::{AppendTime, EventTime, Limits, Offset};
+use crate::model::{AppendTime, EventTime, Limits, Offset, PartitionId};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::UInt32Type;
@@ -41,6 +45,8 @@ pub(super) struct Group {
     pub(super) replies: Vec<Reply>,
     /// Hashes remembered for rows of this group.
     pub(super) admitted: usize,
+    /// Batches of producers in this group.
+    pub(super) sent: Vec<Stored>,
     pub(super) series_needed: u32,
     pub(super) newest_event: Option<EventTime>,
 }
@@ -49,7 +55,12 @@ pub(super) struct Group {
 pub(super) struct Planner<'a> {
     pub(super) kind: RowKind,
     pub(super) schemas: &'a FrameSchemas,
+    pub(super) partition: PartitionId,
     pub(super) dedupe: Option<&'a mut DedupeWindow>,
+    /// The producers of what is durable.
+    pub(super) producers: &'a ProducerTable,
+    /// Those of this group.
+    pub(super) sending: ProducerTable,
     pub(super) room: &'a mut EncodeRoom,
     pub(super) next_offset: Offset,
     /// The group's first append time.
@@ -64,6 +75,7 @@ pub(super) struct Planner<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Run {
     batches: Vec<RecordBatch>,
+    sent: Vec<SourceRows>,
     rows: usize,
     bytes: usize,
     at: Option<AppendTime>,
@@ -74,7 +86,10 @@ impl Planner<'_> {
     pub(super) fn plan(mut self, items: Vec<Item>) -> (Group, Result<(), ArrowError>) {
         for item in items {
             let planned = match item.payload {
-                Payload::Rows(batch) => self.add_rows(batch, item.bytes, item.reply),
+                Payload::Rows { batch, source } => match self.unsent(&batch, source, item.reply) {
+                    Some(reply) => self.add_rows(batch, source, item.bytes, reply),
+                    None => Ok(()),
+                },
                 Payload::Tick { event_time, kind } => self.add_tick(event_time, kind, item.reply),
                 Payload::Restart { down_from } => self.add_restart(down_from, item.reply),
             };
@@ -94,9 +109,50 @@ impl Planner<'_> {
         }
     }
 
+    /// Answers a batch that its producer must not or need not send; gives back who waits for one
+    /// that is to be stored.
+    fn unsent(
+        &mut self,
+        batch: &RecordBatch,
+        source: Option<Source>,
+        reply: oneshot::Sender<AppendResult>,
+    ) -> Option<oneshot::Sender<AppendResult>> {
+        let Some(source) = source else { return Some(reply) };
+        let (partition, sequence) = (self.partition, source.sequence);
+        let refused = match self.verdict(&source) {
+            Verdict::New => return Some(reply),
+            Verdict::Duplicate(base_offset) => {
+                let rows = u32::try_from(batch.num_rows()).expect("FRAME_ROWS_MAX is below u32");
+                let (append_time, duplicates) = (self.first, (0..rows).collect());
+                let appended = Appended { base_offset, rows: 0, append_time, duplicates };
+                self.group.replies.push((reply, appended));
+                return None;
+            }
+            Verdict::Forgotten { oldest } => {
+                AppendError::OutOfOrder { partition, sequence, oldest }
+            }
+            Verdict::Fenced { epoch } => AppendError::Fenced { partition, epoch },
+        };
+        // Whoever asked may have gone away.
+        drop(reply.send(Err(refused)));
+        None
+    }
+
+    fn verdict(&self, source: &Source) -> Verdict {
+        let before = self.producers.check(source, self.first);
+        match (self.sending.check(source, self.first), before) {
+            (Verdict::Duplicate(offset), _) | (_, Verdict::Duplicate(offset)) => {
+                Verdict::Duplicate(offset)
+            }
+            (Verdict::New, before) => before,
+            (now, _) => now,
+        }
+    }
+
     fn add_rows(
         &mut self,
         batch: RecordBatch,
+        source: Option<Source>,
         bytes: usize,
         reply: oneshot::Sender<AppendResult>,
     ) -> Result<(), ArrowError> {
@@ -118,6 +174,13 @@ impl Planner<'_> {
             .replies
             .push((reply, Appended { base_offset, rows: rows_u32, append_time: at, duplicates }));
         if rows > 0 {
+            if let Some(source) = source {
+                let stored = Stored { source, base_offset, at };
+                self.sending.note(stored);
+                self.group.sent.push(stored);
+                let first_row = u32::try_from(self.run.rows).expect("FRAME_ROWS_MAX is below u32");
+                self.run.sent.push(SourceRows { source, first_row, rows: rows_u32 });
+            }
             self.run.rows += rows;
             self.run.bytes += bytes;
             self.run.batches.push(batch);
@@ -183,7 +246,7 @@ impl Planner<'_> {
             header.series_needed = series_needed(&rows);
             self.group.series_needed = self.group.series_needed.max(header.series_needed);
         }
-        let frame = Frame::with_rows(header, &rows, self.room)?;
+        let frame = Frame::with_rows(header, &rows, &run.sent, self.room)?;
         self.next_offset = frame.header.end_offset();
         self.group.frames.push(Planned { frame, rows: Some(rows) });
         Ok(())

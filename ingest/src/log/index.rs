@@ -31,6 +31,8 @@ pub(super) struct Summary {
     pub(super) max_append_time: AppendTime,
     /// Largest event time of its ticks.
     pub(super) max_tick: EventTime,
+    /// Append time of the frame with the largest event time; a seal does not tell it.
+    pub(super) newest_event_at: Option<AppendTime>,
     pub(super) index: Vec<IndexEntry>,
 }
 
@@ -48,6 +50,7 @@ impl Summary {
             min_append_time: AppendTime(i64::MAX),
             max_append_time: AppendTime(i64::MIN),
             max_tick: EventTime(i64::MIN),
+            newest_event_at: None,
             index: Vec::new(),
         }
     }
@@ -63,6 +66,10 @@ impl Summary {
         self.frames += 1;
         self.min_append_time = self.min_append_time.min(header.append_time);
         self.max_append_time = self.max_append_time.max(header.append_time);
+        let is_event = matches!(header.kind, FrameKind::Data | FrameKind::Tick);
+        if is_event && header.max_time > self.newest_event() {
+            self.newest_event_at = Some(header.append_time);
+        }
         match header.kind {
             FrameKind::Data => {
                 self.rows += u64::from(header.row_count);
@@ -81,6 +88,11 @@ impl Summary {
                 event_time: header.min_time,
             });
         }
+    }
+
+    /// The largest event time of its rows and ticks.
+    pub(super) fn newest_event(&self) -> EventTime {
+        self.max_time.max(self.max_tick)
     }
 
     /// Where to start looking for the first frame that ends above `from`, or stands at it.

@@ -52,6 +52,11 @@ impl InternalLog {
         }
     }
 
+    /// Whether its old rows may go: what operators did and the tables are read from the start.
+    pub fn may_expire(self) -> bool {
+        !matches!(self, Self::Commands | Self::Tables)
+    }
+
     pub(super) fn index(self) -> usize {
         self as usize
     }

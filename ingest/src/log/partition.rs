@@ -2,35 +2,37 @@
 //!
 //! Promise: receipts are answered after the sync (L1), in the order of offsets (L2); readers see a
 //! group when it is durable (L4).
-//! Elsewhere: files are `writer`'s, frames are planned in `group`.
+//! Elsewhere: removing the oldest segments is `trim`'s, files are `writer`'s, frames are planned in `group`.
+
+mod remember;
+mod trim;
 
 use super::dedupe::DedupeWindow;
-use super::entry::{Ends, EntryBody, PartitionState, SegmentInfo, TickKind};
+use super::entry::{Ends, PartitionState, SegmentInfo, TickKind};
 use super::env::Env;
-use super::errors::AppendError;
-use super::frame::{EncodeRoom, Frame, FrameSchemas, Header};
+use super::errors::{AppendError, ReadError};
+use super::format::Feature;
+use super::frame::{EncodeRoom, Frame, FrameSchemas};
 use super::group::{Group, Planned, Planner, Reply, RowKind, Run};
 use super::index::Summary;
+use super::producer::{ProducerId, ProducerTable, Source};
 use super::published::{Cursor, Published, PublishedSegment, entry};
 use super::queue::{Item, Payload, Queue};
 use super::reader::PartitionReader;
 use super::receipt::Receipt;
 use super::recovery::Stop;
-use super::seal::UsedSeries;
 use super::segment::Predecessor;
 use super::streams::CurrentSchema;
 use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
-use crate::model::reading::DEDUPE;
-use crate::model::{
-    AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory, SeriesId,
-};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{Schema, UInt32Type};
+use crate::model::{AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use tracing::error;
 
 /// Bytes of a frame kept free for the message around the columns.
 const FRAME_SLACK_BYTES: usize = 512 * 1024;
@@ -47,6 +49,8 @@ pub struct Partition {
     published: Mutex<Published>,
     core: Mutex<Core>,
     unproven: AtomicBool,
+    /// Held while the oldest segments are removed.
+    trimming: Mutex<()>,
 }
 
 /// What a partition's rows are.
@@ -66,6 +70,8 @@ pub(super) enum Rows {
 pub(super) struct Core {
     pub(super) writer: Writer,
     pub(super) dedupe: Option<DedupeWindow>,
+    /// The producers of what is durable: what a seal keeps of them.
+    pub(super) producers: ProducerTable,
     pub(super) schemas: Option<Arc<FrameSchemas>>,
     pub(super) room: EncodeRoom,
 }
@@ -89,6 +95,7 @@ impl Partition {
             published: Mutex::new(published),
             core: Mutex::new(core),
             unproven: AtomicBool::new(false),
+            trimming: Mutex::default(),
         })
     }
 
@@ -105,6 +112,21 @@ impl Partition {
     /// Queues rows (stored schema, or the internal log's); never blocks. The receipt resolves when
     /// they are durable.
     pub fn append(&self, batch: RecordBatch) -> Receipt {
+        self.append_rows(batch, None)
+    }
+
+    /// As [`Self::append`], for a producer that may send the batch again: one that is stored already
+    /// is not stored twice, and answered with the offset it has.
+    pub fn append_from(&self, batch: RecordBatch, source: Source) -> Receipt {
+        self.append_rows(batch, Some(source))
+    }
+
+    /// The newest epoch of a producer here and the sequence of its newest batch.
+    pub fn producer(&self, producer: ProducerId) -> Option<(u16, u64)> {
+        self.core.lock().producers.newest(producer)
+    }
+
+    fn append_rows(&self, batch: RecordBatch, source: Option<Source>) -> Receipt {
         let bytes = batch_bytes(&batch);
         let bytes_max = Limits::FRAME_BODY_BYTES_MAX - FRAME_SLACK_BYTES;
         let rows = batch.num_rows();
@@ -113,7 +135,7 @@ impl Partition {
             let refused = AppendError::TooLarge { rows, bytes, rows_max, bytes_max };
             return Receipt::known(self.id, Err(refused));
         }
-        self.enqueue(Payload::Rows(batch), bytes)
+        self.enqueue(Payload::Rows { batch, source }, bytes)
     }
 
     /// Queues a tick.
@@ -145,10 +167,10 @@ impl Partition {
     /// How far it has come.
     pub fn ends(&self) -> Ends {
         let published = self.published.lock();
-        let log_start = published.segments.first().map_or(Offset(0), |s| s.id.base);
+        let log_start = published.log_start();
         let safe_time = match (&published.state, published.in_flight) {
-            (PartitionState::Failed(_) | PartitionState::Corrupt(_), _) => AppendTime(i64::MAX),
             (_, Some(first)) => AppendTime(first.0 - 1),
+            (PartitionState::Failed(_) | PartitionState::Corrupt(_), None) => AppendTime(i64::MAX),
             (_, None) => self.env.append_clock.floor(),
         };
         Ends { log_start, durable_end: published.durable_end, safe_time }
@@ -218,12 +240,21 @@ impl Partition {
     }
 
     fn commit(&self, core: &mut Core, items: Vec<Item>) {
-        let first = self.begin();
+        let Some(first) = self.begin() else {
+            for item in items {
+                let refused = AppendError::Corrupt { partition: self.id };
+                drop(item.reply.send(Err(refused)));
+            }
+            return;
+        };
         let schemas = self.schemas(core, &items);
         let planner = Planner {
             kind: self.kind(),
             schemas: &schemas,
+            partition: self.id,
             dedupe: core.dedupe.as_mut(),
+            producers: &core.producers,
+            sending: ProducerTable::default(),
             room: &mut core.room,
             next_offset: core.writer.next_offset,
             first,
@@ -251,12 +282,28 @@ impl Partition {
         }
     }
 
-    /// Draws the group's append time so that no reader can miss it: both under one lock.
-    fn begin(&self) -> AppendTime {
+    /// Draws the group's append time so that no reader can miss it: both under one lock. `None` if
+    /// the partition takes nothing any more.
+    fn begin(&self) -> Option<AppendTime> {
         let mut published = self.published.lock();
+        if let PartitionState::Corrupt(_) = published.state {
+            return None;
+        }
         let first = self.env.append_clock.draw();
         published.in_flight = Some(first);
-        first
+        Some(first)
+    }
+
+    /// A reader met bytes that changed since they were confirmed.
+    pub(super) fn note_rot(&self, error: &ReadError) {
+        let ReadError::Rot { .. } = error else { return };
+        let mut published = self.published.lock();
+        if !matches!(published.state, PartitionState::Corrupt(_)) {
+            error!(partition = %self.name, %error, "partition is damaged");
+            published.state = PartitionState::Corrupt(error.to_string());
+        }
+        drop(published);
+        self.env.changes.send_modify(|changes| *changes += 1);
     }
 
     fn kind(&self) -> RowKind {
@@ -278,7 +325,7 @@ impl Partition {
             }
             Rows::Internal => {
                 let batch = items.iter().find_map(|item| match &item.payload {
-                    Payload::Rows(batch) => Some(batch.schema()),
+                    Payload::Rows { batch, .. } => Some(batch.schema()),
                     _ => None,
                 });
                 match (&core.schemas, batch) {
@@ -314,10 +361,16 @@ impl Partition {
                 "a series id is durable before a frame that uses it is written"
             );
         }
+        if !group.sent.is_empty() {
+            self.env
+                .need(Feature::Sources)
+                .map_err(|e| (AppendError::Catalog(e), PartitionState::Ready))?;
+        }
         let mut frames: Vec<Frame> =
             group.frames.iter_mut().map(|planned| take_frame(&mut planned.frame)).collect();
-        let series = |used: &[u64]| self.used_series(used);
-        let stored = core.writer.store(&self.env, schemas, &mut frames, &series);
+        let Core { writer, producers, .. } = core;
+        let tail = |used: &[u64]| self.seal_tail(used, producers);
+        let stored = writer.store(&self.env, schemas, &mut frames, &tail);
         for (planned, frame) in group.frames.iter_mut().zip(frames) {
             planned.frame = frame;
         }
@@ -351,9 +404,12 @@ impl Partition {
                 }
                 position = publish_frame(self.id, &mut published, &frame, rows, position);
             }
+            for stored in group.sent {
+                core.producers.note(stored);
+            }
             published.durable_end = core.writer.next_offset;
             published.in_flight = None;
-            published.state = PartitionState::Ready;
+            published.enter(PartitionState::Ready);
             published.newest_event = published.newest_event.max(group.newest_event);
             position
         };
@@ -392,26 +448,11 @@ impl Partition {
         });
     }
 
-    fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch, header: &Header) {
-        if let Rows::Readings { ticks, .. } = &self.rows {
-            ticks.lock().on_rows(self.id, header.max_time, header.append_time);
-        }
-        if let Rows::Readings { .. } = self.rows
-            && let Some(series) = rows.column(1).as_primitive_opt::<UInt32Type>()
-        {
-            writer.use_series(series.values());
-        }
-        let now = self.env.clock.monotonic_us();
-        if let Some(active) = &mut writer.active {
-            active.first_rows_at_us.get_or_insert(now);
-        }
-    }
-
     fn refuse(&self, replies: Vec<Reply>, error: &AppendError, state: PartitionState) {
         {
             let mut published = self.published.lock();
             published.in_flight = None;
-            published.state = state;
+            published.enter(state);
         }
         for (reply, _) in replies {
             drop(reply.send(Err(error.clone())));
@@ -419,23 +460,21 @@ impl Partition {
         self.env.changes.send_modify(|changes| *changes += 1);
     }
 
-    fn used_series(&self, used: &[u64]) -> UsedSeries {
-        let Rows::Readings { series, .. } = &self.rows else { return Vec::new() };
-        let snapshot = series.snapshot();
-        let ids = (0..snapshot.len())
-            .filter(|id| used.get(id / 64).is_some_and(|word| word & (1 << (id % 64)) != 0));
-        ids.map(|id| SeriesId(u32::try_from(id).expect("series ids are u32")))
-            .map(|id| (id, Arc::from(snapshot.topic(id))))
-            .collect()
-    }
-
     /// Proves the last sync with a marker, after a time without work.
     pub(super) fn prove(&self) {
         let mut core = self.core.lock();
-        if self.unproven.swap(false, Ordering::SeqCst)
-            && let Err(StoreError::Failed(detail)) = core.writer.prove(&self.env)
-        {
-            self.published.lock().state = PartitionState::Failed(detail.to_string());
+        if !self.unproven.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        match core.writer.prove(&self.env) {
+            Ok(()) => {}
+            // Tried again after the next time without work.
+            Err(StoreError::Full | StoreError::FullAfterFailure) => {
+                self.unproven.store(true, Ordering::SeqCst);
+            }
+            Err(StoreError::Failed(detail)) => {
+                self.published.lock().enter(PartitionState::Failed(detail.to_string()));
+            }
         }
     }
 
@@ -462,37 +501,9 @@ impl Partition {
         core.writer.synced_point()
     }
 
-    /// Its identity in every frame.
-    pub(super) fn uid(&self) -> u64 {
+    /// Its identity in every frame, in holds and in the positions of groups.
+    pub fn uid(&self) -> u64 {
         self.uid
-    }
-
-    /// Remembers the ids stored within the dedupe window before this start.
-    pub(super) fn rebuild_dedupe(self: &Arc<Self>, mut window: DedupeWindow, since: AppendTime) {
-        let first = self.with_published(|published| {
-            let recent = |s: &&PublishedSegment| s.summary.max_append_time >= since;
-            published.segments.iter().find(recent).map(|s| s.id.base)
-        });
-        if let Some(first) = first {
-            let mut reader = self.reader(first);
-            // A damaged place ends the search: what lies behind it cannot be read by anybody.
-            while let Ok(Some(entry)) = reader.next() {
-                if let EntryBody::Rows(rows) = &entry.body {
-                    remember(&mut window, rows, entry.append_time);
-                }
-            }
-        }
-        self.core.lock().dedupe = Some(window);
-    }
-}
-
-fn remember(window: &mut DedupeWindow, rows: &RecordBatch, at: AppendTime) {
-    let Some(hashes) = rows.column_by_name(DEDUPE) else { return };
-    let hashes = hashes.as_fixed_size_binary();
-    for row in (0..hashes.len()).filter(|row| hashes.is_valid(*row)) {
-        if let Some(hash) = hashes.value(row).first_chunk() {
-            window.admit(*hash, at);
-        }
     }
 }
 
@@ -531,3 +542,6 @@ fn batch_bytes(batch: &RecordBatch) -> usize {
     };
     batch.columns().iter().map(bytes).sum()
 }
+
+#[cfg(test)]
+mod tests;

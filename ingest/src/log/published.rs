@@ -6,6 +6,7 @@ use super::entry::{EntryBody, LogEntry, PartitionState, TickKind};
 use super::frame::{Flush, FrameKind, FrameSchemas, Header};
 use super::index::Summary;
 use super::segment::SegmentId;
+use super::starts::Start;
 use crate::model::{AppendTime, EventTime, Offset, PartitionId};
 use arrow::array::RecordBatch;
 use std::collections::VecDeque;
@@ -42,6 +43,8 @@ pub(super) struct Published {
     pub(super) state: PartitionState,
     pub(super) newest_event: Option<EventTime>,
     pub(super) recent: Recent,
+    /// Where it starts, once segments were removed.
+    pub(super) start: Option<Start>,
 }
 
 /// The newest entries.
@@ -78,6 +81,14 @@ impl Recent {
         }
     }
 
+    /// Forgets what lies before `at`.
+    pub(super) fn forget_before(&mut self, at: Cursor) {
+        while let Some(oldest) = self.entries.pop_front_if(|oldest| oldest.at < at) {
+            self.bytes -= oldest.bytes;
+            self.from = Some(oldest.next);
+        }
+    }
+
     /// The first entry at or after `at` and the place after it, if it is surely here.
     pub(super) fn at(&self, at: Cursor) -> Option<(LogEntry, Cursor)> {
         if self.from.is_none_or(|from| at < from) {
@@ -90,7 +101,35 @@ impl Recent {
 
 impl Published {
     pub(super) fn newest_append(&self) -> Option<AppendTime> {
-        self.segments.iter().rev().find(|s| s.summary.frames > 0).map(|s| s.summary.max_append_time)
+        let kept = self.segments.iter().rev().find(|s| s.summary.frames > 0);
+        kept.map(|s| s.summary.max_append_time).or(self.start.map(|start| start.newest_append))
+    }
+
+    /// Changes the state; one that is damaged stays so until a start.
+    pub(super) fn enter(&mut self, state: PartitionState) {
+        if !matches!(self.state, PartitionState::Corrupt(_)) {
+            self.state = state;
+        }
+    }
+
+    /// Offset of the oldest row kept.
+    pub(super) fn log_start(&self) -> Offset {
+        let start = self.start.map_or(Offset(0), |start| start.first.base);
+        self.segments.first().map_or(start, |s| s.id.base)
+    }
+
+    /// The word that the rows before the oldest kept are gone.
+    pub(super) fn gap(&self, partition: PartitionId, from: Offset, to: Offset) -> LogEntry {
+        let oldest = self.segments.first().filter(|s| s.summary.frames > 0);
+        let before = oldest.map_or(i64::MIN, |s| s.summary.min_append_time.0.saturating_sub(1));
+        LogEntry {
+            partition,
+            base_offset: from,
+            append_time: AppendTime(before),
+            min_time: EventTime(0),
+            max_time: EventTime(0),
+            body: EntryBody::Gap { from, to },
+        }
     }
 
     pub(super) fn segment(&self, id: SegmentId) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! What waits for a committer.
 
 use super::entry::TickKind;
+use super::producer::Source;
 use super::receipt::AppendResult;
 use crate::model::{AppendTime, EventTime};
 use arrow::array::RecordBatch;
@@ -20,7 +21,7 @@ pub(super) struct Item {
 /// What to append.
 #[derive(Debug)]
 pub(super) enum Payload {
-    Rows(RecordBatch),
+    Rows { batch: RecordBatch, source: Option<Source> },
     Tick { event_time: EventTime, kind: TickKind },
     Restart { down_from: AppendTime },
 }
@@ -125,7 +126,7 @@ impl Queue {
 
 fn rows(item: &Item) -> Option<&RecordBatch> {
     match &item.payload {
-        Payload::Rows(batch) => Some(batch),
+        Payload::Rows { batch, .. } => Some(batch),
         Payload::Tick { .. } | Payload::Restart { .. } => None,
     }
 }

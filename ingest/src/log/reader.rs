@@ -14,37 +14,78 @@ use crate::model::Offset;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A cursor over one partition. Cheap at the tail: what was just written is not read again.
+/// A cursor over one partition. Cheap at the tail: what was just written is not read again. Rows
+/// that were removed before it came to them are told as a gap; one that starts at 0 starts at the
+/// oldest row kept.
 #[derive(Debug)]
 pub struct PartitionReader {
     partition: Arc<Partition>,
     at: Option<Cursor>,
     /// Entries that end at or before are passed over.
     from: Offset,
-    only: Option<SegmentId>,
+    scope: Scope,
+    rows: Wanted,
     open: Option<OpenFile>,
     position: Offset,
+}
+
+/// Which rows it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Frames whose rows came with ids; others are passed over unread.
+    WithIds,
+}
+
+/// Which segments it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    All,
+    One(SegmentId),
+    /// That of a segment that was gone before it started.
+    Nothing,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     id: SegmentId,
-
     schemas: Arc<FrameSchemas>,
     file: Arc<dyn File>,
     window: Window,
 }
 
+/// Whether the log went on without the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// It has not begun; from 0 it begins wherever the log does.
+    NotYet,
+    /// The segment it was in is gone.
+    Overtaken,
+}
+
 /// What to do next.
 enum Step {
     End,
-    Recent(LogEntry, Cursor),
-    Read { at: Cursor, path: Arc<Path>, schemas: Arc<FrameSchemas>, limit: u64 },
+    /// An entry from memory, or the word that some are gone.
+    Known(LogEntry, Cursor),
+    Read {
+        at: Cursor,
+        path: Arc<Path>,
+        schemas: Arc<FrameSchemas>,
+        limit: u64,
+    },
 }
 
 impl PartitionReader {
     pub(super) fn from_offset(partition: Arc<Partition>, from: Offset) -> Self {
-        Self { partition, at: None, from, only: None, open: None, position: from }
+        let (scope, rows) = (Scope::All, Wanted::All);
+        Self { partition, at: None, from, scope, rows, open: None, position: from }
+    }
+
+    /// Only frames whose rows came with ids.
+    pub(super) fn with_ids(mut self) -> Self {
+        self.rows = Wanted::WithIds;
+        self
     }
 
     pub(super) fn of_segment(partition: Arc<Partition>, segment: Offset) -> Self {
@@ -52,8 +93,9 @@ impl PartitionReader {
             let found = published.segments.iter().rev().find(|s| s.id.base == segment);
             found.map(|s| Cursor { segment: s.id, position: 0 })
         });
-        let only = at.map(|at| at.segment).or(Some(SegmentId { base: segment, epoch: 0 }));
-        Self { partition, at, from: segment, only, open: None, position: segment }
+        let scope = at.map_or(Scope::Nothing, |at| Scope::One(at.segment));
+        let rows = Wanted::All;
+        Self { partition, at, from: segment, scope, rows, open: None, position: segment }
     }
 
     /// The next frame; `None` at the durable end, for now.
@@ -65,8 +107,10 @@ impl PartitionReader {
             let partition = Arc::clone(&self.partition);
             let (entry, next) = match partition.with_published(|p| self.step(p)) {
                 Step::End => return Ok(None),
-                Step::Recent(entry, next) => (Some(entry), next),
-                Step::Read { at, path, schemas, limit } => self.read(at, &path, &schemas, limit)?,
+                Step::Known(entry, next) => (Some(entry), next),
+                Step::Read { at, path, schemas, limit } => self
+                    .read(at, &path, &schemas, limit)
+                    .inspect_err(|error| partition.note_rot(error))?,
             };
             self.at = Some(next);
             let Some(entry) = entry else { continue };
@@ -87,15 +131,22 @@ impl PartitionReader {
     }
 
     fn step(&mut self, published: &Published) -> Step {
-        let Some(mut at) = self.at.or_else(|| seek(published, self.from)) else { return Step::End };
-        self.at = Some(at);
+        if self.scope == Scope::Nothing {
+            return Step::End;
+        }
+        let Some(mut at) = self.at else { return self.place(published, Behind::NotYet) };
         loop {
-            if self.only.is_none()
+            if self.scope == Scope::All
                 && let Some((entry, next)) = published.recent.at(at)
             {
-                return Step::Recent(entry, next);
+                return Step::Known(entry, next);
             }
-            let Some(index) = published.segment(at.segment) else { return Step::End };
+            let Some(index) = published.segment(at.segment) else {
+                return match self.scope {
+                    Scope::All => self.place(published, Behind::Overtaken),
+                    Scope::One(_) | Scope::Nothing => Step::End,
+                };
+            };
             let segment = &published.segments[index];
             if at.position < segment.summary.end_position {
                 let limit = segment.summary.end_position;
@@ -103,13 +154,27 @@ impl PartitionReader {
                 return Step::Read { at, path, schemas, limit };
             }
             match published.segments.get(index + 1) {
-                Some(next) if self.only.is_none() => {
+                Some(next) if self.scope == Scope::All => {
                     at = Cursor { segment: next.id, position: 0 };
                     self.at = Some(at);
                 }
                 _ => return Step::End,
             }
         }
+    }
+
+    /// Finds the place of `self.position`, or says which rows before the oldest kept are gone.
+    fn place(&mut self, published: &Published, behind: Behind) -> Step {
+        let Some(at) = seek(published, self.position) else { return Step::End };
+        let start = published.log_start();
+        let from_the_start = behind == Behind::NotYet && self.position == Offset(0);
+        if self.position < start && !from_the_start {
+            let gap = published.gap(self.partition.id(), self.position, start);
+            return Step::Known(gap, at);
+        }
+        self.at = Some(at);
+        self.from = self.from.max(self.position);
+        self.step(published)
     }
 
     fn read(
@@ -133,18 +198,20 @@ impl PartitionReader {
         let io = |e: std::io::Error| ReadError::Io { partition: id, detail: e.to_string().into() };
         let header = open.window.header(open.file.as_ref(), at.position, limit).map_err(io)?;
         let header = header.ok_or_else(|| rot("no valid frame header"))?;
+        let next = Cursor { segment: at.segment, position: at.position + header.frame_bytes() };
+        if self.rows == Wanted::WithIds && header.kind == FrameKind::Data && !header.hidden.dedupe {
+            self.open = Some(open);
+            return Ok((None, next));
+        }
         let body = open.window.body(open.file.as_ref(), at.position, &header, limit).map_err(io)?;
         let body = body.ok_or_else(|| rot("the frame is longer than the file"))?;
-        if !header.body_is_whole(&body) {
-            return Err(rot("checksum of the body"));
-        }
+        let body = header.body_in(&body).ok_or_else(|| rot("checksum of the body"))?;
         let rows = match header.kind {
             FrameKind::Data => {
                 Some(decode_rows(&header, &body, &open.schemas).map_err(|e| rot(&e))?)
             }
             _ => None,
         };
-        let next = Cursor { segment: at.segment, position: at.position + header.frame_bytes() };
         self.open = Some(open);
         Ok((entry(id, &header, rows), next))
     }

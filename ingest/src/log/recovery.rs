@@ -6,13 +6,15 @@
 //! docs/FORMAT.md.
 
 use super::env::Env;
-use super::frame::{ALIGN, Frame, FrameKind, FrameSchemas, Header};
+use super::frame::{ALIGN, Frame, FrameKind, FrameSchemas, Header, stored_in};
 use super::index::Summary;
+use super::producer::{ProducerTable, Stored};
 use super::published::PublishedSegment;
 use super::seal::{TRAILER_BYTES, read_seal};
 use super::segment::{
-    NewSegment, OpenSegment, Predecessor, SegmentId, read_schema_frame, remove_spare,
+    NewSegment, OpenSegment, Predecessor, SegmentId, Spare, read_schema_frame, remove_spare,
 };
+use super::starts::Start;
 use super::window::Window;
 use crate::io::{File, Open};
 use crate::model::{AppendTime, EventTime, Offset};
@@ -30,6 +32,8 @@ pub(super) struct Known {
     /// The catalog's recovery point: up to here everything was synced.
     pub(super) point: Option<Predecessor>,
     pub(super) stop: Stop,
+    /// Where it starts, once segments were removed.
+    pub(super) start: Option<Start>,
 }
 
 /// How the process before ended.
@@ -48,22 +52,28 @@ pub(super) struct Recovered {
     pub(super) next_offset: Offset,
     pub(super) epoch: u32,
     pub(super) corrupt: Option<String>,
+    /// The producers of all that was found.
+    pub(super) producers: ProducerTable,
+    pub(super) start: Option<Start>,
 }
 
 impl Recovered {
     pub(super) fn newest_event(&self) -> Option<EventTime> {
-        let newest = |s: &PublishedSegment| s.summary.max_time.max(s.summary.max_tick);
-        self.segments.iter().map(newest).max().filter(|t| *t > EventTime(i64::MIN))
+        let kept = self.segments.iter().map(|s| s.summary.newest_event());
+        let all = kept.chain(self.start.map(|start| start.newest_event));
+        all.max().filter(|t| *t > EventTime(i64::MIN))
     }
 
-    fn empty() -> Self {
+    pub(super) fn empty(start: Option<Start>) -> Self {
         Self {
+            start,
             segments: Vec::new(),
             active: None,
             follows: None,
-            next_offset: Offset(0),
+            next_offset: start.map_or(Offset(0), |start| start.first.base),
             epoch: 1,
             corrupt: None,
+            producers: ProducerTable::default(),
         }
     }
 }
@@ -84,6 +94,7 @@ struct Candidate {
 struct Scan {
     summary: Summary,
     frames: Vec<(u64, Header)>,
+    sent: Vec<Stored>,
     /// The first position that is no frame of this segment.
     end: u64,
 }
@@ -94,7 +105,10 @@ pub(super) fn recover(env: &Env, directory: &Path, known: Known) -> io::Result<R
     let mut ids: Vec<SegmentId> =
         env.disk.list(directory)?.iter().filter_map(|path| SegmentId::of(path)).collect();
     ids.sort();
-    let mut recovery = Recovery { env, directory, known, found: Recovered::empty() };
+    if let Some(start) = known.start {
+        remove_before(env, directory, &mut ids, start)?;
+    }
+    let mut recovery = Recovery { env, directory, known, found: Recovered::empty(known.start) };
     recovery.found.epoch = ids.last().map_or(0, |last| last.epoch) + 1;
     let last_id = ids.last().copied();
     if let Some(point) = known.point
@@ -111,6 +125,20 @@ pub(super) fn recover(env: &Env, directory: &Path, known: Known) -> io::Result<R
         error!(directory = %directory.display(), detail, "partition is damaged");
     }
     Ok(recovery.found)
+}
+
+/// Removes the files that retention had given up when the process ended.
+fn remove_before(
+    env: &Env,
+    directory: &Path,
+    ids: &mut Vec<SegmentId>,
+    start: Start,
+) -> io::Result<()> {
+    let kept = ids.partition_point(|id| *id < start.first);
+    for gone in ids.drain(..kept) {
+        env.disk.unlink(&directory.join(gone.file_name()))?;
+    }
+    if kept > 0 { env.disk.sync_directory(directory) } else { Ok(()) }
 }
 
 struct Recovery<'a> {
@@ -145,7 +173,7 @@ impl Recovery<'_> {
 
     fn candidate(&self, id: SegmentId) -> io::Result<Option<Candidate>> {
         let path = self.directory.join(id.file_name());
-        let file = self.env.disk.open(&path, Open::Write)?;
+        let file = self.env.disk.open(&path, Open::Read)?;
         let file_bytes = file.len()?;
         let mut window = Window::default();
         let Some(header) = window.header(file.as_ref(), 0, file_bytes)? else { return Ok(None) };
@@ -157,7 +185,7 @@ impl Recovery<'_> {
             return Ok(None);
         }
         let body = window.body(file.as_ref(), 0, &header, file_bytes)?;
-        let Some(body) = body.filter(|body| header.body_is_whole(body)) else { return Ok(None) };
+        let Some(body) = body.and_then(|body| header.body_in(&body)) else { return Ok(None) };
         Ok(read_schema_frame(&header, &body).ok().map(|(follows, schemas)| Candidate {
             id,
             path,
@@ -178,6 +206,9 @@ impl Recovery<'_> {
         loop {
             let (newest, _) = chain.last().expect("starts with one");
             let Some(before) = newest.follows else { break };
+            if self.known.start.is_some_and(|start| before.id < start.first) {
+                break;
+            }
             match ids.contains(&before.id).then(|| self.candidate(before.id)).transpose()?.flatten()
             {
                 Some(candidate) => chain.push((candidate, Some(before.length))),
@@ -189,8 +220,9 @@ impl Recovery<'_> {
             }
         }
         chain.reverse();
-        if chain[0].0.id.base != Offset(0) {
-            self.damaged("the oldest segment does not start at offset 0".to_owned());
+        let start = self.known.start.map_or(Offset(0), |start| start.first.base);
+        if chain[0].0.id.base != start {
+            self.damaged(format!("the oldest segment does not start at offset {start}"));
         }
         if self.found.corrupt.is_none() {
             for id in ids.iter().filter(|id| !chain.iter().any(|(c, _)| c.id == **id)) {
@@ -225,7 +257,11 @@ impl Recovery<'_> {
             None
         };
         let summary = match sealed {
-            Some(summary) => summary,
+            Some(sealed) => {
+                // What a seal knows of producers includes all before it.
+                self.found.producers = sealed.producers().unwrap_or_default();
+                sealed.summary
+            }
             None => {
                 let scan = self.scan(segment, length)?;
                 let sealed_end = length.checked_sub(TRAILER_BYTES);
@@ -235,12 +271,19 @@ impl Recovery<'_> {
                     let what = if sealed_end == Some(at) { "trailer" } else { "frame" };
                     self.damaged(format!("{what} at byte {at} of {}", segment.path.display()));
                 }
+                self.note(&scan);
                 self.publish(segment, scan.summary);
                 return Ok(whole && self.follows_on());
             }
         };
         self.publish(segment, summary);
         Ok(self.follows_on())
+    }
+
+    fn note(&mut self, scan: &Scan) {
+        for stored in &scan.sent {
+            self.found.producers.note(*stored);
+        }
     }
 
     fn follows_on(&mut self) -> bool {
@@ -268,7 +311,10 @@ impl Recovery<'_> {
     /// The last segment: torn or rotten?
     fn read_last(&mut self, segment: Candidate) -> io::Result<()> {
         let scan = self.scan(&segment, segment.file_bytes)?;
-        let synced = self.known_synced(segment.id, segment.file.as_ref(), scan.end)?;
+        self.note(&scan);
+        let vouched = scan.frames.iter().map(|(_, header)| header.synced_pos).max().unwrap_or(0);
+        let behind = self.known_synced(segment.id, segment.file.as_ref(), scan.end)?;
+        let synced = behind.max(vouched);
         if synced > scan.end {
             let at = scan.end;
             self.damaged(format!("acknowledged rows at byte {at} of {}", segment.path.display()));
@@ -283,17 +329,17 @@ impl Recovery<'_> {
         if clean && !sealed {
             self.publish(&segment, scan.summary.clone());
             self.found.segments.last_mut().expect("just published").sealed = false;
-            self.found.active = Some(self.go_on(segment, scan));
+            self.found.active = Some(self.go_on(segment, scan)?);
             return Ok(());
         }
         self.rewrite(segment, scan, synced)
     }
 
-    fn go_on(&self, segment: Candidate, scan: Scan) -> OpenSegment {
-        OpenSegment {
+    fn go_on(&self, segment: Candidate, scan: Scan) -> io::Result<OpenSegment> {
+        Ok(OpenSegment {
             id: segment.id,
+            file: self.env.disk.open(&segment.path, Open::Write)?,
             path: segment.path,
-            file: segment.file,
             schemas: segment.schemas,
             partition_uid: self.known.partition_uid,
             synced: scan.end,
@@ -302,7 +348,7 @@ impl Recovery<'_> {
             zeroed: 0,
             first_rows_at_us: (scan.summary.rows > 0).then(|| self.env.clock.monotonic_us()),
             summary: scan.summary,
-        }
+        })
     }
 
     /// Keeps what is proven where it is and writes the rest, which may be only in the page cache of
@@ -318,13 +364,17 @@ impl Recovery<'_> {
             } else if header.kind.is_entry() {
                 let file = segment.file.as_ref();
                 let body = window.body(file, *position, header, segment.file_bytes)?;
-                let body = body.map(|b| b.to_vec()).unwrap_or_default();
-                let frame = Frame::with_bytes(header.clone(), body);
+                let body = body.and_then(|body| header.body_in(&body));
+                // The scan has just found it whole: a disk that says otherwise now has failed.
+                let body = body.ok_or(io::ErrorKind::InvalidData)?;
+                let frame = Frame::with_bytes(header.clone(), body.to_vec());
                 newest = newest.max(header.append_time);
                 frames.push(frame);
             }
         }
-        let keeps_entries = kept.frames > 0;
+        // One the recovery point names must be there until the point names another.
+        let is_point = self.known.point.is_some_and(|point| point.id == segment.id);
+        let keeps_entries = kept.frames > 0 || (frames.is_empty() && is_point);
         let length = if synced >= scan.end { scan.end } else { kept.end_position };
         let follows = if keeps_entries {
             Some(Predecessor { id: segment.id, length })
@@ -348,6 +398,7 @@ impl Recovery<'_> {
             follows,
             append_time: newest,
             allocate: 0,
+            spare: Spare::Unknown,
         }
         .create(&mut frames)?;
         if !keeps_entries {
@@ -368,8 +419,9 @@ impl Recovery<'_> {
     /// Nothing to rewrite: the file is cut at its proven end, or goes if it holds nothing.
     fn keep_only(&mut self, segment: &Candidate, keeps: bool, length: u64) -> io::Result<()> {
         if keeps {
-            segment.file.set_len(length)?;
-            segment.file.sync_data()
+            let file = self.env.disk.open(&segment.path, Open::Write)?;
+            file.set_len(length)?;
+            file.sync_data()
         } else {
             self.env.disk.unlink(&segment.path)?;
             self.env.disk.sync_directory(self.directory)
@@ -377,8 +429,12 @@ impl Recovery<'_> {
     }
 
     fn scan(&self, segment: &Candidate, limit: u64) -> io::Result<Scan> {
-        let mut scan =
-            Scan { summary: Summary::empty(segment.id.base), frames: Vec::new(), end: 0 };
+        let mut scan = Scan {
+            summary: Summary::empty(segment.id.base),
+            frames: Vec::new(),
+            sent: Vec::new(),
+            end: 0,
+        };
         let mut window = Window::default();
         let file = segment.file.as_ref();
         while let Some(header) = window.header(file, scan.end, limit)? {
@@ -392,9 +448,8 @@ impl Recovery<'_> {
                 break;
             }
             let body = window.body(file, scan.end, &header, limit)?;
-            if body.is_none_or(|body| !header.body_is_whole(&body)) {
-                break;
-            }
+            let Some(body) = body.filter(|body| header.body_is_whole(body)) else { break };
+            scan.sent.extend(stored_in(&header, &body));
             scan.summary.add(&header, scan.end);
             let position = scan.end;
             scan.end += header.frame_bytes();
@@ -415,14 +470,14 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Up to where the file is known to have been synced: the recovery point, or what any later
-    /// frame with a valid header says.
+    /// Up to where the file is known to have been synced: the recovery point, or what any frame at
+    /// or after `from` with a valid header says.
     fn known_synced(&self, id: SegmentId, file: &dyn File, from: u64) -> io::Result<u64> {
         let point = self.known.point.filter(|point| point.id == id);
         let mut synced = point.map_or(0, |point| point.length);
         let limit = file.len()?;
         let mut window = Window::default();
-        let mut at = 0;
+        let mut at = from;
         while at < limit {
             if let Some(header) = window.header(file, at, limit)?
                 && header.partition_uid == self.known.partition_uid
@@ -430,11 +485,6 @@ impl Recovery<'_> {
                 && header.synced_pos <= at
             {
                 synced = synced.max(header.synced_pos);
-                // Below `from` the frames are whole: step over their bodies.
-                if at < from {
-                    at += header.frame_bytes();
-                    continue;
-                }
             }
             at += ALIGN;
         }

@@ -4,6 +4,7 @@
 
 use super::frame::{ALIGN, Frame, FrameKind, HEADER_BYTES, Header};
 use super::index::{IndexEntry, Summary};
+use super::producer::ProducerTable;
 use super::segment::SegmentId;
 use crate::io::File;
 use crate::model::{AppendTime, EventTime, Limits, Offset, SeriesId};
@@ -13,19 +14,52 @@ use std::sync::Arc;
 pub(super) const TRAILER_BYTES: u64 = 64;
 const TRAILER_MAGIC: [u8; 8] = *b"WEIRSEAL";
 
+/// Bytes of a summary before its index, and of an entry of that.
+const SUMMARY_BYTES: usize = 80;
+const INDEX_ENTRY_BYTES: usize = 32;
+
 /// The series a segment holds: id and topic path.
 pub(super) type UsedSeries = Vec<(SeriesId, Arc<str>)>;
 
+/// What a seal says beside the summary.
+#[derive(Debug)]
+pub(super) struct SealTail {
+    pub(super) series: UsedSeries,
+    /// The producers at its end, as `ProducerTable::snapshot` gives them.
+    pub(super) producers: Vec<u8>,
+}
+
+/// A seal that was read.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) summary: Summary,
+    /// What follows the summary.
+    tail: Vec<u8>,
+}
+
+impl Sealed {
+    /// The producers at its end; `None` where it was written before there were any.
+    pub(super) fn producers(&self) -> Option<ProducerTable> {
+        let (count, mut rest) = self.tail.split_first_chunk::<8>()?;
+        for _ in 0..u64::from_le_bytes(*count) {
+            let (head, after) = rest.split_first_chunk::<6>()?;
+            rest = after.get(usize::from(u16::from_le_bytes([head[4], head[5]]))..)?;
+        }
+        ProducerTable::restore(rest)
+    }
+}
+
 /// The seal frames of a segment that ends here.
-pub(super) fn seal_frames(summary: &Summary, series: &UsedSeries, at: AppendTime) -> Vec<Frame> {
+pub(super) fn seal_frames(summary: &Summary, tail: &SealTail, at: AppendTime) -> Vec<Frame> {
     let mut bytes = encode_summary(summary);
-    put(&mut bytes, &(series.len() as u64).to_le_bytes());
-    for (id, topic) in series {
+    put(&mut bytes, &(tail.series.len() as u64).to_le_bytes());
+    for (id, topic) in &tail.series {
         put(&mut bytes, &id.0.to_le_bytes());
         let length = u16::try_from(topic.len()).expect("topics are at most TOPIC_BYTES_MAX");
         put(&mut bytes, &length.to_le_bytes());
         put(&mut bytes, topic.as_bytes());
     }
+    put(&mut bytes, &tail.producers);
     bytes
         .chunks(Limits::FRAME_BODY_BYTES_MAX)
         .map(|part| {
@@ -54,7 +88,7 @@ pub(super) fn read_seal(
     length: u64,
     partition_uid: u64,
     id: SegmentId,
-) -> std::io::Result<Option<Summary>> {
+) -> std::io::Result<Option<Sealed>> {
     let Some(end) = length.checked_sub(TRAILER_BYTES) else { return Ok(None) };
     let mut last = [0; TRAILER_BYTES as usize];
     if file.pread(&mut last, end)? < last.len() {
@@ -73,10 +107,11 @@ pub(super) fn read_seal(
         at += HEADER_BYTES as u64 + (part.len() as u64).next_multiple_of(ALIGN);
         bytes.extend(part);
     }
-    let summary = decode_summary(&bytes, id.base);
-    Ok(summary
-        .filter(|s| s.end_position == position)
-        .map(|s| Summary { end_position: position, ..s }))
+    let summary = decode_summary(&bytes, id.base).filter(|s| s.end_position == position);
+    Ok(summary.map(|summary| {
+        let tail = bytes.split_off(SUMMARY_BYTES + summary.index.len() * INDEX_ENTRY_BYTES);
+        Sealed { summary, tail }
+    }))
 }
 
 fn read_seal_frame(
@@ -95,9 +130,11 @@ fn read_seal_frame(
             && at + h.frame_bytes() <= end
     });
     let Some(header) = header else { return Ok(None) };
-    let mut body = vec![0; header.body_len as usize];
+    let mut body = vec![0; (header.body_len as usize).next_multiple_of(ALIGN as usize)];
     file.pread(&mut body, at + HEADER_BYTES as u64)?;
-    Ok(header.body_is_whole(&body).then_some(body))
+    let whole = header.body_is_whole(&body);
+    body.truncate(header.body_len as usize);
+    Ok(whole.then_some(body))
 }
 
 fn put(bytes: &mut Vec<u8>, field: &[u8]) {

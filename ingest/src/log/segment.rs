@@ -65,6 +65,16 @@ pub(super) struct NewSegment<'a> {
     pub(super) follows: Option<Predecessor>,
     pub(super) append_time: AppendTime,
     pub(super) allocate: u64,
+    pub(super) spare: Spare,
+}
+
+/// What stands under the spare's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// A file that this process made and never wrote to.
+    Ready,
+    /// Nothing, or a file that may hold a write or a sync that failed: it is never used (L5).
+    Unknown,
 }
 
 /// A segment that is being written. Its committer alone writes it.
@@ -87,10 +97,20 @@ pub(super) struct OpenSegment {
 }
 
 impl NewSegment<'_> {
-    /// Creates the file with its schema frame and `frames`, synced, under its final name.
+    /// Creates the file with its schema frame and `frames`, synced, under its final name. Where
+    /// that fails, what was begun is removed.
     pub(super) fn create(self, frames: &mut [Frame]) -> io::Result<OpenSegment> {
-        let spare = self.directory.join(SPARE);
-        let file = open_spare(self.disk, &spare)?;
+        let (disk, spare) = (self.disk, self.directory.join(SPARE));
+        let created = self.write_and_name(&spare, frames);
+        if created.is_err() {
+            // Frees its room. If that fails too, the next attempt removes it before it starts.
+            drop(disk.unlink(&spare));
+        }
+        created
+    }
+
+    fn write_and_name(self, spare: &Path, frames: &mut [Frame]) -> io::Result<OpenSegment> {
+        let file = open_spare(self.disk, spare, self.spare)?;
         let mut segment = OpenSegment {
             id: self.id,
             path: self.directory.join(self.id.file_name()),
@@ -109,7 +129,7 @@ impl NewSegment<'_> {
         segment.write(&mut first)?;
         segment.write(frames)?;
         segment.sync()?;
-        self.disk.rename(&spare, &segment.path)?;
+        self.disk.rename(spare, &segment.path)?;
         self.disk.sync_directory(self.directory)?;
         Ok(segment)
     }
@@ -118,10 +138,7 @@ impl NewSegment<'_> {
 /// Prepares the file the next segment will be, so that a full disk shows early.
 pub(super) fn prepare_spare(disk: &dyn Disk, directory: &Path, allocate: u64) -> io::Result<()> {
     let spare = directory.join(SPARE);
-    if disk.exists(&spare)? {
-        return Ok(());
-    }
-    disk.open(&spare, Open::CreateNew)?.allocate(allocate)?;
+    open_spare(disk, &spare, Spare::Unknown)?.allocate(allocate)?;
     disk.sync_directory(directory)
 }
 
@@ -131,18 +148,16 @@ pub(super) fn remove_spare(disk: &dyn Disk, directory: &Path) -> io::Result<()> 
     if disk.exists(&spare)? { disk.unlink(&spare) } else { Ok(()) }
 }
 
-/// A spare is empty or all zeros: one that was written to and not renamed is thrown away.
-fn open_spare(disk: &dyn Disk, spare: &Path) -> io::Result<Arc<dyn File>> {
-    if disk.exists(spare)? {
-        let file = disk.open(spare, Open::Write)?;
-        let mut start = [0; 4];
-        file.pread(&mut start, 0)?;
-        if start == [0; 4] {
-            return Ok(file);
+fn open_spare(disk: &dyn Disk, path: &Path, spare: Spare) -> io::Result<Arc<dyn File>> {
+    match spare {
+        Spare::Ready => disk.open(path, Open::Write),
+        Spare::Unknown => {
+            if disk.exists(path)? {
+                disk.unlink(path)?;
+            }
+            disk.open(path, Open::CreateNew)
         }
-        disk.unlink(spare)?;
     }
-    disk.open(spare, Open::CreateNew)
 }
 
 fn schema_frame(new: &NewSegment<'_>) -> io::Result<Frame> {
@@ -250,5 +265,56 @@ impl OpenSegment {
         self.proven = self.synced;
         self.synced = written;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Call, SimulatedDisk};
+    use arrow::datatypes::Schema;
+
+    fn new(disk: &SimulatedDisk, spare: Spare) -> io::Result<OpenSegment> {
+        NewSegment {
+            disk,
+            directory: Path::new("p"),
+            partition_uid: 1,
+            id: SegmentId { base: Offset(0), epoch: 1 },
+            schemas: Arc::new(FrameSchemas::new(SchemaId(1), &Arc::new(Schema::empty()))),
+            follows: None,
+            append_time: AppendTime(1),
+            allocate: 4096,
+            spare,
+        }
+        .create(&mut [])
+    }
+
+    #[test]
+    fn a_spare_that_may_have_failed_is_never_written_to() {
+        let disk = SimulatedDisk::new(1);
+        // What a kernel shows that dropped the pages of a failed sync: zeros.
+        let failed = disk.open(Path::new("p/spare.tmp"), Open::CreateNew).unwrap();
+        failed.allocate(1024 * 1024).unwrap();
+        assert_eq!(new(&disk, Spare::Unknown).unwrap().file.len().unwrap(), 4096);
+        let mut start = [1; 4];
+        failed.pread(&mut start, 0).unwrap();
+        assert_eq!(start, [0; 4], "it was not written to");
+    }
+
+    #[test]
+    fn a_spare_that_was_prepared_becomes_the_segment() {
+        let disk = SimulatedDisk::new(1);
+        prepare_spare(&disk, Path::new("p"), 1024 * 1024).unwrap();
+        assert_eq!(new(&disk, Spare::Ready).unwrap().file.len().unwrap(), 1024 * 1024);
+    }
+
+    #[test]
+    fn a_segment_that_could_not_be_begun_leaves_no_file() {
+        for call in [Call::Allocate, Call::Write, Call::Sync, Call::Rename] {
+            let disk = SimulatedDisk::new(1);
+            disk.fail_next(call, "spare.tmp", io::ErrorKind::Other);
+            assert!(new(&disk, Spare::Unknown).is_err(), "{call:?}");
+            assert_eq!(disk.list(Path::new("p")).unwrap(), Vec::<PathBuf>::new(), "{call:?}");
+        }
     }
 }

@@ -1,4 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
+mod producers;
+mod retention;
+
 use super::*;
 use crate::io::{Disk, RealClock, RealDisk, SimulatedClock, SimulatedDisk};
 use crate::model::reading::{DEDUPE, Hidden, stored_schema};

@@ -5,7 +5,7 @@
 use super::env::Env;
 use super::streams::Streams;
 use super::{EntryBody, Partition, TickKind};
-use crate::model::{AppendTime, EventTime, Offset};
+use crate::model::{AppendTime, EventTime};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,7 +29,8 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    fn wait(&self, at_most: Duration) -> bool {
+    /// Waits; whether it was rung.
+    pub(super) fn wait(&self, at_most: Duration) -> bool {
         let mut rung = self.rung.lock();
         if !*rung {
             self.changed.wait_for(&mut rung, at_most);
@@ -76,13 +77,14 @@ pub(super) fn tick(env: &Env, streams: &Streams) -> usize {
 /// The newest event time of a partition and when it was appended.
 pub(super) fn newest_event(partition: &Arc<Partition>) -> Option<(EventTime, AppendTime)> {
     let newest = partition.newest_event_time()?;
-    let from = partition.with_published(|published| {
-        let holds = |s: &&super::published::PublishedSegment| {
-            s.summary.max_time.max(s.summary.max_tick) == newest
-        };
-        published.segments.iter().find(holds).map(|s| s.id.base)
+    let (segment, at) = partition.with_published(|published| {
+        let segment = published.segments.iter().find(|s| s.summary.newest_event() == newest)?;
+        Some((segment.id.base, segment.summary.newest_event_at))
     })?;
-    let mut reader = partition.reader(Offset(from.0));
+    if at.is_some() {
+        return at.map(|at| (newest, at));
+    }
+    let mut reader = partition.segment_reader(segment);
     while let Ok(Some(entry)) = reader.next() {
         let is_event = matches!(entry.body, EntryBody::Rows(_) | EntryBody::Tick { .. });
         if is_event && entry.max_time == newest {

@@ -47,7 +47,7 @@ impl Window {
         Ok(bytes.and_then(|bytes| Header::decode(&bytes)))
     }
 
-    /// The body of the frame at `at`, without padding, not checked; `None` if the file ends before.
+    /// The body of the frame at `at` with its padding, not checked; `None` if the file ends before.
     pub(super) fn body(
         &mut self,
         file: &dyn File,
@@ -56,7 +56,7 @@ impl Window {
         limit: u64,
     ) -> io::Result<Option<Buffer>> {
         let frame = self.bytes(file, at, header.frame_bytes(), limit)?;
-        Ok(frame.map(|f| f.slice_with_length(HEADER_BYTES, header.body_len as usize)))
+        Ok(frame.map(|f| f.slice(HEADER_BYTES)))
     }
 
     fn load(&mut self, file: &dyn File, at: u64, length: u64) -> io::Result<()> {

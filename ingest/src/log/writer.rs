@@ -3,12 +3,12 @@
 //! Promise (L5): after a failed write or sync the file is never written again; what was not proven
 //! goes into a new one. A full disk refuses and changes nothing.
 
+use super::env::Env;
 use super::frame::{Frame, FrameKind, FrameSchemas, HEADER_BYTES, Header};
-use super::seal::{TRAILER_BYTES, UsedSeries, seal_frames, trailer};
+use super::seal::{SealTail, TRAILER_BYTES, seal_frames, trailer};
 use super::segment::{
-    ALLOCATION_MIN, NewSegment, OpenSegment, Predecessor, SegmentId, prepare_spare,
+    ALLOCATION_MIN, NewSegment, OpenSegment, Predecessor, SegmentId, Spare, prepare_spare,
 };
-use super::{LogConfig, env::Env};
 use crate::model::Offset;
 use std::io;
 use std::path::PathBuf;
@@ -49,6 +49,7 @@ pub(super) struct Writer {
     pub(super) last_allocation: u64,
     /// The segment whose successor was prepared.
     pub(super) prepared: Option<SegmentId>,
+    pub(super) spare: Spare,
     pub(super) used_series: Vec<u64>,
 }
 
@@ -59,7 +60,7 @@ impl Writer {
         env: &Env,
         schemas: &Arc<FrameSchemas>,
         frames: &mut [Frame],
-        series: &dyn Fn(&[u64]) -> UsedSeries,
+        tail: &dyn Fn(&[u64]) -> SealTail,
     ) -> Result<(), StoreError> {
         if let Some(detail) = &self.failed {
             return Err(StoreError::Failed(Arc::clone(detail)));
@@ -67,7 +68,7 @@ impl Writer {
         if self.must_heal {
             return self.heal(env, schemas, frames);
         }
-        match self.attempt(env, schemas, frames, series) {
+        match self.attempt(env, schemas, frames, tail) {
             Ok(()) => Ok(()),
             Err(Attempt::Refused) => Err(StoreError::Full),
             Err(Attempt::Broken(error)) => {
@@ -82,45 +83,68 @@ impl Writer {
         env: &Env,
         schemas: &Arc<FrameSchemas>,
         frames: &mut [Frame],
-        series: &dyn Fn(&[u64]) -> UsedSeries,
+        tail: &dyn Fn(&[u64]) -> SealTail,
     ) -> Result<(), Attempt> {
         let bytes: u64 = frames.iter().map(|f| f.header.frame_bytes()).sum();
-        if self.must_roll(env, schemas, bytes) {
-            self.roll(env, series).map_err(Attempt::Broken)?;
+        if self.must_roll(env, schemas, frames) {
+            self.roll(env, tail).map_err(Attempt::Broken)?;
         }
         let Some(active) = &mut self.active else {
             return self.start(env, schemas, frames).map_err(refused_if_full);
         };
-        let length = active.written() + bytes;
-        if length > active.allocated {
-            let doubled = (active.allocated * 2).max(ALLOCATION_MIN);
-            let wanted = doubled.clamp(length, env.config.segment_bytes_max.max(length));
-            active.reserve(wanted).map_err(refused_if_full)?;
-        }
+        make_room(active, bytes, env.config.segment_bytes_max).map_err(refused_if_full)?;
         active.write(frames).map_err(Attempt::Broken)?;
         active.sync().map_err(Attempt::Broken)?;
         self.prepare(env);
         Ok(())
     }
 
-    fn must_roll(&self, env: &Env, schemas: &Arc<FrameSchemas>, bytes: u64) -> bool {
+    /// Frames without rows go on in the file that is there, whatever its size, age and schema.
+    fn must_roll(&self, env: &Env, schemas: &Arc<FrameSchemas>, frames: &[Frame]) -> bool {
         let Some(active) = &self.active else { return false };
-        let LogConfig { segment_bytes_max, segment_age_max, .. } = &env.config;
+        if !frames.iter().any(|f| f.header.kind == FrameKind::Data) {
+            return false;
+        }
+        let bytes: u64 = frames.iter().map(|f| f.header.frame_bytes()).sum();
         let holds_rows = active.summary.rows > 0;
-        let too_large = active.written() + bytes > *segment_bytes_max;
-        let age = active.first_rows_at_us.map(|at| env.clock.monotonic_us().saturating_sub(at));
-        let too_old = age.is_some_and(|age| u128::from(age) >= segment_age_max.as_micros());
+        let too_large = active.written() + bytes > env.config.segment_bytes_max;
         let other_schema = active.schema_id() != schemas.id;
-        other_schema || (holds_rows && (too_large || too_old))
+        other_schema || (holds_rows && (too_large || is_old(active, env)))
+    }
+
+    /// Closes a segment whose rows are older than a segment may be, though nothing comes, so that
+    /// retention can remove it; whether it did.
+    pub(super) fn roll_when_old(
+        &mut self,
+        env: &Env,
+        tail: &dyn Fn(&[u64]) -> SealTail,
+    ) -> Result<bool, StoreError> {
+        let Some(active) = &self.active else { return Ok(false) };
+        if self.failed.is_some() || active.summary.rows == 0 || !is_old(active, env) {
+            return Ok(false);
+        }
+        let schemas = Arc::clone(&active.schemas);
+        let rolled = self.roll(env, tail).and_then(|()| match self.start(env, &schemas, &mut []) {
+            // The next group will find out whether there is room.
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => Ok(()),
+            started => started,
+        });
+        match rolled {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                warn!(directory = %self.directory.display(), %error, "closing a segment failed");
+                self.heal(env, &schemas, &mut []).map(|()| true)
+            }
+        }
     }
 
     /// Closes the active segment with its seal.
-    fn roll(&mut self, env: &Env, series: &dyn Fn(&[u64]) -> UsedSeries) -> io::Result<()> {
-        let used = series(&self.used_series);
+    fn roll(&mut self, env: &Env, tail: &dyn Fn(&[u64]) -> SealTail) -> io::Result<()> {
+        let tail = tail(&self.used_series);
         let Some(active) = &mut self.active else { return Ok(()) };
         assert_eq!(active.synced, active.written(), "a segment is sealed after its last sync");
         let position = active.written();
-        active.write(&mut seal_frames(&active.summary.clone(), &used, env.append_clock.draw()))?;
+        active.write(&mut seal_frames(&active.summary.clone(), &tail, env.append_clock.draw()))?;
         let end = active.written();
         let last = trailer(position, end, self.partition_uid, active.id.epoch);
         active.file.pwrite(&[io::IoSlice::new(&last)], end)?;
@@ -153,6 +177,7 @@ impl Writer {
             follows: self.follows,
             append_time,
             allocate: next_allocation(self.last_allocation, env.config.segment_bytes_max),
+            spare: std::mem::replace(&mut self.spare, Spare::Unknown),
         }
         .create(frames)?;
         self.epoch = id.epoch;
@@ -195,8 +220,14 @@ impl Writer {
     pub(super) fn prove(&mut self, env: &Env) -> Result<(), StoreError> {
         let next_offset = self.next_offset;
         let Some(active) = &mut self.active else { return Ok(()) };
-        if self.failed.is_some() || active.written() + HEADER_BYTES as u64 > active.allocated {
+        if self.failed.is_some() {
             return Ok(());
+        }
+        match make_room(active, HEADER_BYTES as u64, env.config.segment_bytes_max) {
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => return Err(StoreError::Full),
+            // Nothing was written; should the disk have failed, the next write shows it.
+            Err(_) => return Ok(()),
+            Ok(()) => {}
         }
         let marker = Header::bare(FrameKind::SyncMarker, next_offset, env.append_clock.draw());
         let written = active.write(&mut [Frame::bare(marker)]).and_then(|()| active.sync());
@@ -214,11 +245,16 @@ impl Writer {
     fn prepare(&mut self, env: &Env) {
         let Some(active) = &self.active else { return };
         let half_full = active.written() > env.config.segment_bytes_max / 2;
-        if half_full && self.prepared != Some(active.id) {
+        // Those of weir's own logs grow too slowly to keep room for.
+        let of_stream = self.partition_uid >> 32 != 0;
+        if of_stream && half_full && self.prepared != Some(active.id) {
             self.prepared = Some(active.id);
             let allocate = next_allocation(active.allocated, env.config.segment_bytes_max);
-            if let Err(error) = prepare_spare(env.disk.as_ref(), &self.directory, allocate) {
-                warn!(directory = %self.directory.display(), %error, "no spare segment");
+            match prepare_spare(env.disk.as_ref(), &self.directory, allocate) {
+                Ok(()) => self.spare = Spare::Ready,
+                Err(error) => {
+                    warn!(directory = %self.directory.display(), %error, "no spare segment");
+                }
             }
         }
     }
@@ -252,6 +288,22 @@ impl Writer {
             self.used_series[word] |= 1 << (id % 64);
         }
     }
+}
+
+/// Whether the rows of a segment have been in it for as long as they may.
+fn is_old(active: &OpenSegment, env: &Env) -> bool {
+    let age = active.first_rows_at_us.map(|at| env.clock.monotonic_us().saturating_sub(at));
+    age.is_some_and(|age| u128::from(age) >= env.config.segment_age_max.as_micros())
+}
+
+/// Makes sure that `bytes` more have room in `active`, doubling what it has up to a whole segment.
+fn make_room(active: &mut OpenSegment, bytes: u64, segment_bytes_max: u64) -> io::Result<()> {
+    let length = active.written() + bytes;
+    if length <= active.allocated {
+        return Ok(());
+    }
+    let doubled = (active.allocated * 2).max(ALLOCATION_MIN);
+    active.reserve(doubled.clamp(length, segment_bytes_max.max(length)))
 }
 
 fn refused_if_full(error: io::Error) -> Attempt {

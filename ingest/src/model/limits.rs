@@ -33,6 +33,8 @@ impl Limits {
     pub const FRAME_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
     /// Rows of a frame.
     pub const FRAME_ROWS_MAX: usize = 1_000_000;
+    /// Producers remembered of a partition.
+    pub const PRODUCERS_MAX: usize = 10_000;
     /// Bytes one group commit gathers.
     pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 }

@@ -2,6 +2,7 @@
 //!
 //! Promise: a `StreamDefinition` that exists has been checked; nothing below checks it again.
 
+use super::Retention;
 use super::reading::StoredSchemas;
 use super::topic::{TopicError, TopicTemplate};
 use arrow::datatypes::{DataType, TimeUnit as ArrowTimeUnit};
@@ -158,6 +159,9 @@ pub struct StreamOptions {
     /// The reference table that names the sensors there should be: its column `topic`.
     #[serde(default)]
     pub expected: Option<String>,
+    /// What is kept of it.
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 impl Default for StreamOptions {
@@ -177,6 +181,7 @@ impl Default for StreamOptions {
             unknown_fields: UnknownFields::Ignore,
             interval: None,
             expected: None,
+            retention: Retention::default(),
         }
     }
 }

@@ -55,6 +55,7 @@ fn every_option_of_a_stream_is_taken() {
         unknown_fields: UnknownFields::Refuse,
         interval: Some(seconds(10)),
         expected: Some("sensors".to_owned()),
+        ..StreamOptions::default()
     };
     assert_eq!(*definition.options(), expected);
 }

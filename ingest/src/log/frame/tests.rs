@@ -17,6 +17,7 @@ fn frame(batch: &RecordBatch) -> Frame {
     Frame::with_rows(
         Header::bare(FrameKind::Data, Offset(7), AppendTime(9)),
         batch,
+        &[],
         &mut EncodeRoom::default(),
     )
     .unwrap()
@@ -30,6 +31,38 @@ fn a_header_comes_back_as_it_was_written() {
     header.min_time = EventTime(-5);
     header.synced_pos = 4096;
     assert_eq!(Header::decode(&header.encode()), Some(header));
+}
+
+#[test]
+fn who_sent_the_rows_comes_back_from_the_header_or_the_block() {
+    let source = |sequence, wire_partition| Source {
+        producer: ProducerId(u64::MAX),
+        epoch: 7,
+        sequence,
+        wire_partition,
+    };
+    let sent = |first_row, rows, source| SourceRows { source, first_row, rows };
+    let cases = [
+        vec![],
+        vec![sent(0, 3, source(1 << 40, None))],
+        vec![sent(0, 3, source(9, Some(2)))],
+        vec![sent(0, 1, source(9, None)), sent(1, 1, source(10, None))],
+    ];
+    let batch = batch();
+    for (sent, in_header) in cases.into_iter().zip([true, true, false, false]) {
+        let bare = Header::bare(FrameKind::Data, Offset(7), AppendTime(9));
+        let frame = Frame::with_rows(bare, &batch, &sent, &mut EncodeRoom::default()).unwrap();
+        assert_eq!(frame.header.sources != Sources::Block, in_header);
+        assert_eq!(Header::decode(&frame.header.encode()), Some(frame.header.clone()));
+        let mut body = MutableBuffer::new(0);
+        body.extend_from_slice(&frame.body.concat());
+        let body = Buffer::from(body);
+        let stored = stored_in(&frame.header, &body);
+        let wanted = sent.iter().map(|s| (s.source, Offset(7 + u64::from(s.first_row))));
+        assert!(stored.iter().map(|s| (s.source, s.base_offset)).eq(wanted));
+        let schemas = FrameSchemas::new(SchemaId(1), &batch.schema());
+        assert_eq!(decode_rows(&frame.header, &body, &schemas).unwrap(), batch);
+    }
 }
 
 #[test]
@@ -49,6 +82,30 @@ fn reserved_bytes_that_are_not_zero_are_refused() {
     let crc = crc32c::crc32c(&bytes[..124]);
     bytes[124..].copy_from_slice(&crc.to_le_bytes());
     assert_eq!(Header::decode(&bytes), None);
+}
+
+#[test]
+fn a_header_whose_rows_would_end_beyond_the_last_offset_is_refused() {
+    let mut header = frame(&batch()).header;
+    header.base_offset = Offset(u64::MAX - u64::from(header.row_count));
+    assert!(Header::decode(&header.encode()).is_some());
+    header.base_offset = Offset(u64::MAX);
+    assert_eq!(Header::decode(&header.encode()), None);
+}
+
+#[test]
+fn a_bit_in_the_padding_is_noticed() {
+    let header = Header::bare(FrameKind::Schema, Offset(0), AppendTime(1));
+    let frame = Frame::with_bytes(header, vec![7; 70]);
+    let mut body = frame.body.concat();
+    assert_eq!(body.len(), 128);
+    assert!(frame.header.body_is_whole(&body));
+    assert!(!frame.header.body_is_whole(&body[..70]), "the padding is gone");
+    for at in 0..body.len() {
+        body[at] ^= 1;
+        assert!(!frame.header.body_is_whole(&body), "byte {at}");
+        body[at] ^= 1;
+    }
 }
 
 #[test]

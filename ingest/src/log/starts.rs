@@ -1,0 +1,52 @@
+//! Where a partition starts that has lost its oldest segments to retention: a record in the catalog.
+//!
+//! Promise: durable before the first file it makes superfluous is removed.
+
+use super::catalog::{Catalog, Change};
+use super::errors::CatalogError;
+use super::opening::point_key;
+use super::segment::SegmentId;
+use crate::model::{AppendTime, EventTime, Offset};
+
+/// Its space in the catalog.
+pub(super) const STARTS: &str = "log/start";
+const BYTES: usize = 28;
+
+/// The start of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The oldest segment kept.
+    pub(super) first: SegmentId,
+    /// Largest event time of what is gone; the smallest there is where that had none.
+    pub(super) newest_event: EventTime,
+    /// Newest append time of what is gone.
+    pub(super) newest_append: AppendTime,
+}
+
+impl Start {
+    /// The change that makes it durable.
+    pub(super) fn put(self, partition_uid: u64) -> Change {
+        let mut value = Vec::with_capacity(BYTES);
+        value.extend(self.first.base.0.to_le_bytes());
+        value.extend(self.first.epoch.to_le_bytes());
+        value.extend(self.newest_event.0.to_le_bytes());
+        value.extend(self.newest_append.0.to_le_bytes());
+        Change::Put { space: STARTS, key: point_key(partition_uid), value }
+    }
+
+    /// The start of a partition; `None` where nothing was removed yet.
+    pub(super) fn read(catalog: &Catalog, uid: u64) -> Result<Option<Self>, CatalogError> {
+        let key = point_key(uid);
+        let Some(value) = catalog.get(STARTS, &key)? else { return Ok(None) };
+        let Ok(value) = <[u8; BYTES]>::try_from(value) else {
+            return Err(CatalogError::Damaged { entry: key, detail: "wrong length".to_owned() });
+        };
+        let number = |at: usize| u64::from_le_bytes(*value[at..].first_chunk().expect("28 bytes"));
+        let epoch = u32::from_le_bytes(*value[8..].first_chunk().expect("28 bytes"));
+        Ok(Some(Self {
+            first: SegmentId { base: Offset(number(0)), epoch },
+            newest_event: EventTime(number(12).cast_signed()),
+            newest_append: AppendTime(number(20).cast_signed()),
+        }))
+    }
+}
