@@ -4,7 +4,9 @@ use rustix::fs::FallocateFlags;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_ingest::log::{Partition, Stream};
 
 const SYNCS: usize = 1_000;
 const HEADER_BYTES: usize = 128;
@@ -80,7 +82,8 @@ pub(crate) fn segments(data: &Path) -> Vec<Vec<PathBuf>> {
         let entries = std::fs::read_dir(path).expect("readable");
         let mut paths: Vec<PathBuf> =
             entries.map(|entry| entry.expect("readable").path()).collect();
-        paths.sort();
+        // By number: 2 before 10.
+        paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
         paths
     };
     let streams = list(&data.join("streams"));
@@ -109,18 +112,32 @@ pub(crate) fn groups(files: &[PathBuf]) -> Vec<Vec<u8>> {
     groups
 }
 
-/// Reads all of `files` one after another in 1 MiB pieces and takes their checksum; bytes and time.
-pub(crate) fn read(files: &[PathBuf]) -> (u64, Duration) {
+/// A file with how many of its bytes hold frames: behind them is reserved room.
+pub(crate) type Used = (PathBuf, u64);
+
+/// The segment files of a stream that is open, with what is used of them.
+pub(crate) fn used(data: &Path, stream: &Stream) -> Vec<Used> {
+    let of_partition = |(files, partition): (Vec<PathBuf>, &Arc<Partition>)| {
+        let bytes: Vec<u64> = partition.segments().iter().map(|segment| segment.bytes).collect();
+        assert_eq!(bytes.len(), files.len(), "each segment has its file");
+        files.into_iter().zip(bytes).collect::<Vec<Used>>()
+    };
+    segments(data).into_iter().zip(stream.partitions()).flat_map(of_partition).collect()
+}
+
+/// Reads `files` one after another in 1 MiB pieces and takes their checksum; bytes and time.
+pub(crate) fn read(files: &[Used]) -> (u64, Duration) {
     let mut buffer = vec![0; 1024 * 1024];
     let (mut bytes, mut sum) = (0, 0);
     let started = Instant::now();
-    for path in files {
+    for (path, used) in files {
         let mut file = File::open(path).expect("readable");
-        loop {
-            let read = file.read(&mut buffer).expect("readable");
-            if read == 0 {
-                break;
-            }
+        let mut left = *used;
+        while left > 0 {
+            let piece = left.min(buffer.len() as u64) as usize;
+            let read = file.read(&mut buffer[..piece]).expect("readable");
+            assert!(read > 0, "as long as the log says");
+            left -= read as u64;
             sum = crc32c::crc32c_append(sum, &buffer[..read]);
             bytes += read as u64;
         }

@@ -16,13 +16,13 @@ pub(crate) fn measure() -> Vec<Figure> {
     let segment = setting("WEIR_BENCH_SEGMENT_MIB", 64) as u64 * 1024 * 1024;
     let directory = tempfile::tempdir().expect("a directory");
     let killed = directory.path().join("killed");
-    let rows = fill(&killed, segment);
+    let (rows, used) = fill(&killed, segment);
     let (mut ratios, mut of_floor) = (Vec::new(), Vec::new());
     for round in 1..=rounds() {
         let data = directory.path().join("data");
         copy(&killed, &data);
         let files: Vec<PathBuf> = disk::segments(&data).concat();
-        let (bytes, own) = disk::read(&files);
+        let (bytes, own) = disk::read(&files.into_iter().zip(used.clone()).collect::<Vec<_>>());
         let started = Instant::now();
         let log = workload::pumped(config(&data, segment));
         let time = started.elapsed();
@@ -56,8 +56,9 @@ fn config(directory: &Path, segment: u64) -> LogConfig {
     LogConfig { segment_bytes_max: segment, ..LogConfig::new(directory) }
 }
 
-/// Fills a segment of each partition to its end and goes without a word; the rows.
-fn fill(directory: &Path, segment: u64) -> u64 {
+/// Fills a segment of each partition to its end and goes without a word; the rows, and the bytes used
+/// of each file.
+fn fill(directory: &Path, segment: u64) -> (u64, Vec<u64>) {
     let log = workload::pumped(config(directory, segment));
     let stream = workload::climate(&log, PARTITIONS);
     let mut rows = 0;
@@ -78,7 +79,8 @@ fn fill(directory: &Path, segment: u64) -> u64 {
             }
         }
     }
-    rows
+    let files = disk::used(directory, &stream);
+    (rows, files.into_iter().map(|(_, used)| used).collect())
 }
 
 /// Copies a directory and what is in it, and waits until it is on the disk.

@@ -2,7 +2,6 @@
 
 use crate::workload::{self, ROWS};
 use crate::{Figure, disk, median, millions, rounds, setting};
-use std::path::PathBuf;
 use std::time::Instant;
 use weir_ingest::log::{EntryBody, Log, LogConfig};
 use weir_ingest::model::Offset;
@@ -26,9 +25,9 @@ pub(crate) fn measure() -> Vec<Figure> {
         }
         log.stop();
     }
-    let files: Vec<PathBuf> = disk::segments(directory.path()).concat();
     // Opened anew, so that nothing is remembered of what was written.
     let log = workload::pumped(LogConfig::new(directory.path()));
+    let files = disk::used(directory.path(), &log.streams().get("climate").expect("the stream"));
     let (mut rates, mut ratios) = (Vec::new(), Vec::new());
     for round in 0..=rounds() {
         let started = Instant::now();
