@@ -23,6 +23,8 @@ mod keeper;
 mod opening;
 mod overlay;
 mod partition;
+#[doc(hidden)]
+pub mod probe;
 mod producer;
 mod published;
 mod queue;

@@ -6,7 +6,7 @@ mod partitions;
 mod points;
 
 pub(super) use partitions::Pace;
-pub(super) use points::{point_key, put_point};
+pub(super) use points::{point_key, point_of, put_point};
 
 use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
@@ -44,7 +44,7 @@ const STREAMS: &str = "log/stream";
 
 /// A stream as the catalog keeps it.
 #[derive(Debug, Serialize, Deserialize)]
-struct StreamRecord {
+pub(super) struct StreamRecord {
     uid: StreamUid,
     schema_id: SchemaId,
     definition: StreamDefinition,
@@ -239,6 +239,19 @@ fn with_partitions(
         })
         .collect();
     Arc::new(Stream::new(uid, current, series, durable, partitions, Arc::clone(env), ticks))
+}
+
+/// A partition by itself, of whatever schema its segments say.
+pub(super) fn lone(
+    env: &Arc<Env>,
+    directory: PathBuf,
+    partition_uid: u64,
+    series: u32,
+) -> Result<Arc<Partition>, CatalogError> {
+    let (id, name) = (PartitionId(0), "lone/0".to_owned());
+    let place = Place { id, name, directory, partition_uid, series };
+    let mut found = recover_all(env, std::slice::from_ref(&place), Pace::OneByOne)?;
+    Ok(partition(env, place, Rows::Internal, found.remove(0)))
 }
 
 fn internal_place(env: &Env, which: InternalLog) -> Place {

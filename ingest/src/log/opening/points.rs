@@ -28,12 +28,18 @@ pub(super) fn read_point(
 ) -> Result<(Option<Predecessor>, Stop), CatalogError> {
     let key = point_key(uid);
     let Some(value) = catalog.get(POINTS, &key)? else { return Ok((None, Stop::Unclean)) };
-    let Ok(value) = <[u8; 21]>::try_from(value) else {
+    let Some((point, stop)) = point_of(&value) else {
         return Err(CatalogError::Damaged { entry: key, detail: "wrong length".to_owned() });
     };
+    Ok((Some(point), stop))
+}
+
+/// A recovery point as the catalog keeps it.
+pub(in crate::log) fn point_of(value: &[u8]) -> Option<(Predecessor, Stop)> {
+    let value = <[u8; 21]>::try_from(value).ok()?;
     let number = |at: usize| u64::from_le_bytes(*value[at..].first_chunk().expect("21 bytes"));
     let epoch = u32::from_le_bytes(*value[8..].first_chunk().expect("21 bytes"));
     let id = SegmentId { base: Offset(number(0)), epoch };
     let stop = if value[20] == 1 { Stop::Clean } else { Stop::Unclean };
-    Ok((Some(Predecessor { id, length: number(12) }), stop))
+    Some((Predecessor { id, length: number(12) }, stop))
 }
