@@ -22,9 +22,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A name, a value and its unit.
 type Figure = (&'static str, f64, &'static str);
 
+/// What a part is called, and what measures it.
+type Part = (&'static str, fn() -> Vec<Figure>);
+
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, fn() -> Vec<Figure>); 6] = [
+    let parts: [Part; 6] = [
         ("append", append::measure),
         ("single", single::measure),
         ("replay", replay::measure),
