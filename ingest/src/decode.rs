@@ -6,6 +6,7 @@
 
 mod arrow;
 mod body;
+mod cells;
 mod columns;
 mod dedupe;
 mod event;

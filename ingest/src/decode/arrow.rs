@@ -9,9 +9,10 @@ mod texts;
 
 pub(super) use ipc::decode_stream;
 
+use super::cells::{against_clock, bad_time, wrong};
 use super::columns::Head;
 use super::dedupe::{PUBLISHER, dedupe_hash};
-use super::json::{Decoder, against_clock, bad_time, stream_of, wrong};
+use super::json::{Decoder, stream_of};
 use super::{DECODED_BYTES_MAX, DecodedRows, time};
 use crate::log::{Route, Stream};
 use crate::model::reading::{Hidden, stored_schema};

@@ -46,17 +46,19 @@ pub enum Seen {
 /// Reads the frame at the start of `bytes`, whose rows are of `schema`.
 pub fn frame(bytes: &[u8], schema: &SchemaRef) -> Seen {
     let Some(header) = Header::decode(bytes) else { return Seen::Nothing };
-    let body = bytes.get(HEADER_BYTES..).and_then(|rest| rest.get(..header.body_len as usize));
-    let Some(body) = body.filter(|body| header.body_is_whole(body)) else { return Seen::Nothing };
+    let whole =
+        usize::try_from(header.frame_bytes()).ok().and_then(|end| bytes.get(HEADER_BYTES..end));
+    let Some(padded) = whole else { return Seen::Nothing };
+    let Some(body) = header.body_in(&Buffer::from(padded)) else { return Seen::Nothing };
     match header.kind {
         FrameKind::Data => {
             let schemas = FrameSchemas::new(SchemaId(1), schema);
-            match decode_rows(&header, &Buffer::from(body), &schemas) {
+            match decode_rows(&header, &body, &schemas) {
                 Ok(rows) => Seen::Rows(rows),
                 Err(detail) => Seen::Unreadable(detail),
             }
         }
-        FrameKind::Schema => match read_schema_frame(&header, body) {
+        FrameKind::Schema => match read_schema_frame(&header, &body) {
             Ok((_, schemas)) => Seen::Schema(Arc::clone(schemas.base())),
             Err(detail) => Seen::Unreadable(detail),
         },

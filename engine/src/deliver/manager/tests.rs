@@ -142,6 +142,10 @@ async fn a_receiver_that_answers_413_gets_one_attempt_and_the_event_is_a_dead_le
         ]
     );
     assert_eq!(column(&log, InternalLog::DeadLetters, "code"), ["delivery_refused"]);
+    eventually("its attempt is a row", || {
+        column(&log, InternalLog::Deliveries, "event_id").contains(&"too_big".to_owned())
+    })
+    .await;
     assert_eq!(deliverer.redeliver("too_big").await.unwrap(), ["s"]);
     eventually("sent again", || receiver.seen().len() == 3).await;
     assert_eq!(receiver.seen()[2].id(), "too_big");

@@ -2,7 +2,7 @@
 //!
 //! Promise: a value that does not fit is found, not changed: its row is refused.
 
-use super::super::json::{bad_time, expected, not_finite, wrong};
+use super::super::cells::{bad_time, expected, not_finite, wrong};
 use super::super::time;
 use super::texts::Texts;
 use super::type_name;

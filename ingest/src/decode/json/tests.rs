@@ -1,6 +1,7 @@
 use super::super::testing::{NOW, Registry, options, refusals, sensors, shown, stream, streams};
 use super::*;
-use crate::model::{FutureTimes, MissingTime, TimeUnit, UnknownFields};
+use crate::decode::dedupe_hash;
+use crate::model::{FutureTimes, MissingTime, StreamOptions, TimeUnit, UnknownFields};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
