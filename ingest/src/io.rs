@@ -9,7 +9,7 @@ mod simulated_disk;
 
 pub use real::{RealClock, RealDisk, ScaledClock};
 pub use simulated_clock::SimulatedClock;
-pub use simulated_disk::{Call, SimulatedDisk};
+pub use simulated_disk::{Call, Fault, Image, Misdirection, Plan, SimulatedDisk, Times};
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -38,27 +38,80 @@ pub struct Space {
 }
 
 /// A file. Positions are absolute; nothing has a cursor.
+///
+/// A disk provides the calls that may be interrupted or do a part; what is called is gone on with here,
+/// above the seam, so that a simulated disk reaches it too.
 pub trait File: Debug + Send + Sync {
+    /// Writes a part of `parts`, one after another, from `at` on; the number of bytes.
+    /// # Errors
+    /// The disk's; `Interrupted` if nothing was done.
+    fn write_some(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize>;
+    /// Reads a part of what `buffer` takes; the number of bytes, 0 at the end of the file.
+    /// # Errors
+    /// The disk's; `Interrupted` if nothing was done.
+    fn read_some(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// One try of [`Self::sync_data`].
+    /// # Errors
+    /// The disk's; `Interrupted` if nothing was done.
+    fn sync_once(&self) -> io::Result<()>;
+    /// One try of [`Self::allocate`].
+    /// # Errors
+    /// The disk's; `Interrupted` if nothing was done.
+    fn allocate_once(&self, length: u64) -> io::Result<()>;
+    /// One try of [`Self::set_len`].
+    /// # Errors
+    /// The disk's; `Interrupted` if nothing was done.
+    fn set_len_once(&self, length: u64) -> io::Result<()>;
+
     /// Writes all of `parts` one after another from `at` on.
     /// # Errors
     /// The disk's; how much was written is then unknown.
-    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()>;
+    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        let mut left: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let (mut left, mut at) = (left.as_mut_slice(), at);
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match until_done(|| self.write_some(&*left, at))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+            }
+        }
+        Ok(())
+    }
     /// Reads until `buffer` is full or the file ends; the number of bytes read.
     /// # Errors
     /// The disk's.
-    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match until_done(|| self.read_some(&mut buffer[filled..], at + filled as u64))? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    }
     /// Makes all writes so far durable, and the length.
     /// # Errors
     /// The disk's; what was durable is then unknown and the file must not be written again (L5).
-    fn sync_data(&self) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()> {
+        until_done(|| self.sync_once())
+    }
     /// Makes room up to `length` bytes; the file reads as zeros there.
     /// # Errors
     /// The disk's, a full one above all.
-    fn allocate(&self, length: u64) -> io::Result<()>;
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        until_done(|| self.allocate_once(length))
+    }
     /// Sets the length.
     /// # Errors
     /// The disk's.
-    fn set_len(&self, length: u64) -> io::Result<()>;
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        until_done(|| self.set_len_once(length))
+    }
     /// The length.
     /// # Errors
     /// The disk's.
@@ -68,6 +121,16 @@ pub trait File: Debug + Send + Sync {
     /// The disk's.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+/// Tries again as long as a signal came between: nothing was done, and nothing failed.
+fn until_done<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

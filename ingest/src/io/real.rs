@@ -24,44 +24,20 @@ pub struct RealDisk;
 struct RealFile(fs::File);
 
 impl File for RealFile {
-    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
-        let mut left: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left = left.as_mut_slice();
-        let mut at = at;
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            let some = &left[..left.len().min(SLICES_MAX)];
-            match rustix::io::pwritev(&self.0, some, at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    at += written as u64;
-                    IoSlice::advance_slices(&mut left, written);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+    fn write_some(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        let some = &parts[..parts.len().min(SLICES_MAX)];
+        Ok(rustix::io::pwritev(&self.0, some, at)?)
     }
 
-    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.0.read_at(&mut buffer[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+    fn read_some(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, at)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_once(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.0)?)
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
+    fn allocate_once(&self, length: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length) {
             Ok(()) => Ok(()),
             // Some file systems cannot reserve; a longer sparse file is then all there is.
@@ -73,7 +49,7 @@ impl File for RealFile {
         }
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
+    fn set_len_once(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
 

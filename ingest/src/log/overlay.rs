@@ -171,9 +171,9 @@ impl OverlayFile {
 }
 
 impl File for OverlayFile {
-    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+    fn write_some(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
         let mut content = self.content.lock();
-        let mut at = at;
+        let (start, mut at) = (at, at);
         for part in parts {
             let mut left: &[u8] = part;
             while !left.is_empty() {
@@ -184,10 +184,10 @@ impl File for OverlayFile {
                 left = later;
             }
         }
-        Ok(())
+        Ok(index(at - start))
     }
 
-    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    fn read_some(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let content = self.content.lock();
         let there = content.length.saturating_sub(at).min(buffer.len() as u64);
         let buffer = &mut buffer[..index(there)];
@@ -205,17 +205,17 @@ impl File for OverlayFile {
         Ok(buffer.len())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_once(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
+    fn allocate_once(&self, length: u64) -> io::Result<()> {
         let mut content = self.content.lock();
         content.length = content.length.max(length);
         Ok(())
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
+    fn set_len_once(&self, length: u64) -> io::Result<()> {
         let mut content = self.content.lock();
         if length < content.length {
             content.below_length = content.below_length.min(length);

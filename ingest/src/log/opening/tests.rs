@@ -16,7 +16,7 @@ fn a_partition_that_cannot_be_recovered_leaves_the_others_running() {
         // The last group of the first partition is torn: its bytes have to go to the quarantine.
         let torn = room.files(0).pop().unwrap();
         let end = room.partition().segments().last().unwrap().bytes;
-        room.disk.flip_bit(&torn, usize::try_from(end).unwrap() - 10).unwrap();
+        room.disk.flip_bit(&torn, usize::try_from(end).unwrap() - 10, 0).unwrap();
         room.disk.fail_next(Call::Sync, "quarantine/", kind);
         let room = room.killed();
         let state = room.partition().state();

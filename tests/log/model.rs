@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One partition as the outside world knows it. A row is known by its value, which is unique.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Model {
     /// Rows by offset, as far as they were ever visible.
     visible: Vec<u64>,

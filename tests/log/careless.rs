@@ -80,24 +80,24 @@ impl Disk for Careless {
 struct CarelessFile(Arc<dyn File>);
 
 impl File for CarelessFile {
-    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
-        self.0.pwrite(parts, at)
+    fn write_some(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        self.0.write_some(parts, at)
     }
 
-    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        self.0.pread(buffer, at)
+    fn read_some(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_some(buffer, at)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_once(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        self.0.allocate(length)
+    fn allocate_once(&self, length: u64) -> io::Result<()> {
+        self.0.allocate_once(length)
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+    fn set_len_once(&self, length: u64) -> io::Result<()> {
+        self.0.set_len_once(length)
     }
 
     fn len(&self) -> io::Result<u64> {
