@@ -8,9 +8,14 @@
 
 mod careless;
 mod climate;
+mod every_call;
 mod fixtures;
 mod forgetful;
+mod histories;
+mod history;
+mod incarnations;
 mod model;
 mod run;
+mod script;
 mod seeds;
 mod simulation;

@@ -39,6 +39,9 @@ impl Catalog {
         let io = |e: io::Error| failed(&e);
         if !disk.exists(path).map_err(io)? {
             create(disk, path)?;
+        } else {
+            // The start that created it may have failed to make its name durable.
+            disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)?;
         }
         let file = disk.open(path, Open::Write).map_err(io)?;
         Ok(Self { database: database(file)? })
