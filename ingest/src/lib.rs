@@ -4,6 +4,7 @@
 //! never changes meaning (P2). Elsewhere: rules, alarms and questions; this crate knows none of them.
 
 // Listed in the order of the dependency line; each may use only those above it.
+pub mod sabotage; // faults that tests commit; none in a release build
 pub mod model; // the words
 pub mod io; // the seams: disk and clock
 pub mod log; // columns become durable

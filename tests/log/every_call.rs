@@ -86,3 +86,23 @@ fn any_call_may_fail_in_any_way() {
     let (all, least) = (unharmed.confirmed.iter().sum::<u64>(), confirmed.iter().min());
     println!("{} failures; of {all} batches at least {least:?} were confirmed", cases.len());
 }
+
+#[test]
+fn a_disk_that_fails_for_good_in_one_partition_stops_only_that_one() {
+    let unharmed = calls().1;
+    let kinds = [Call::Write, Call::Sync, Call::Allocate, Call::Rename, Call::SyncDirectory];
+    let cases: Vec<(Call, u64)> =
+        kinds.into_iter().flat_map(|call| [0, 1, 5, 12].map(|skip| (call, skip))).collect();
+    let (_, violations) = on_all_cores(&cases, |(call, skip)| {
+        let disk = SimulatedDisk::new(*skip);
+        let fault = Fault::Error(ErrorKind::Other);
+        disk.plan(Plan { skip: *skip, ..Plan::always(*call, "climate-1/0", fault) });
+        let ran = guarded(|| Ok(perform(&disk)))?;
+        if ran.confirmed[1] != unharmed.confirmed[1] {
+            return Err(format!("{call:?} after {skip}: {:?}", ran.refusals));
+        }
+        disk.restart();
+        guarded(|| examine(&disk, &ran)).map_err(|v| format!("{call:?} after {skip}: {v}"))
+    });
+    assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
+}

@@ -26,6 +26,7 @@ use super::streams::CurrentSchema;
 use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
 use crate::model::{AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory};
+use crate::sabotage::{self, Fault};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::Schema;
 use parking_lot::Mutex;
@@ -263,6 +264,9 @@ impl Partition {
             run: Run::default(),
         };
         let (mut group, planned) = planner.plan(items);
+        if sabotage::is(Fault::AckEarly) {
+            answer(std::mem::take(&mut group.replies));
+        }
         let stored = match planned {
             Err(error) => {
                 let detail = Arc::from(error.to_string());
@@ -272,7 +276,12 @@ impl Partition {
             Ok(()) => self.store(core, &schemas, &mut group),
         };
         match stored {
-            Ok(()) => self.publish(core, group),
+            Ok(()) => {
+                self.publish(core, group);
+                if sabotage::is(Fault::CatalogAfterFrame) {
+                    drop(self.env.ledger.make_durable(&self.env.catalog));
+                }
+            }
             Err((error, state)) => {
                 if let Some(window) = &mut core.dedupe {
                     window.take_back(group.admitted);
@@ -351,6 +360,7 @@ impl Partition {
     ) -> Result<(), (AppendError, PartitionState)> {
         if let Rows::Readings { durable, .. } = &self.rows
             && durable.load(Ordering::SeqCst) < group.series_needed
+            && !sabotage::is(Fault::CatalogAfterFrame)
         {
             self.env
                 .ledger
@@ -418,10 +428,7 @@ impl Partition {
         }
         self.unproven.store(true, Ordering::SeqCst);
         // Those who wait come first: they send the next group while this one is looked at.
-        for (reply, appended) in group.replies {
-            // Whoever asked may have gone away; the rows stay.
-            drop(reply.send(Ok(appended)));
-        }
+        answer(group.replies);
         self.env.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -504,6 +511,13 @@ impl Partition {
     /// Its identity in every frame, in holds and in the positions of groups.
     pub fn uid(&self) -> u64 {
         self.uid
+    }
+}
+
+fn answer(replies: Vec<Reply>) {
+    for (reply, appended) in replies {
+        // Whoever asked may have gone away; the rows stay.
+        drop(reply.send(Ok(appended)));
     }
 }
 

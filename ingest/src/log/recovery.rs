@@ -18,6 +18,7 @@ use super::starts::Start;
 use super::window::Window;
 use crate::io::{File, Open};
 use crate::model::{AppendTime, EventTime, Offset};
+use crate::sabotage::{self, Fault};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,7 +180,7 @@ impl Recovery<'_> {
         let Some(header) = window.header(file.as_ref(), 0, file_bytes)? else { return Ok(None) };
         let ours = header.kind == FrameKind::Schema
             && header.partition_uid == self.known.partition_uid
-            && header.log_epoch == id.epoch
+            && (header.log_epoch == id.epoch || sabotage::is(Fault::StaleEpoch))
             && header.base_offset == id.base;
         if !ours {
             return Ok(None);

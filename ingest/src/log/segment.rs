@@ -8,6 +8,7 @@ use super::frame::{Frame, FrameKind, FrameSchemas, Header, schema_bytes, schema_
 use super::index::Summary;
 use crate::io::{Disk, File, Open};
 use crate::model::{AppendTime, Offset, SchemaId};
+use crate::sabotage::{self, Fault};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +131,9 @@ impl NewSegment<'_> {
         segment.write(frames)?;
         segment.sync()?;
         self.disk.rename(spare, &segment.path)?;
-        self.disk.sync_directory(self.directory)?;
+        if !sabotage::is(Fault::SkipDirectorySync) {
+            self.disk.sync_directory(self.directory)?;
+        }
         Ok(segment)
     }
 }
@@ -261,10 +264,21 @@ impl OpenSegment {
     /// Makes everything written durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         let written = self.written();
-        self.file.sync_data()?;
+        self.sync_file()?;
         self.proven = self.synced;
         self.synced = written;
         Ok(())
+    }
+
+    fn sync_file(&self) -> io::Result<()> {
+        if sabotage::is(Fault::SkipDataSync) {
+            return Ok(());
+        }
+        match self.file.sync_data() {
+            Err(_) if sabotage::is(Fault::SwallowEio) => Ok(()),
+            Err(_) if sabotage::is(Fault::RetrySync) => self.file.sync_data(),
+            done => done,
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::log::recovery::{Known, Recovered, recover};
 use crate::log::segment::Spare;
 use crate::log::starts::Start;
 use crate::log::writer::Writer;
-use crate::model::PartitionId;
+use crate::model::{Offset, PartitionId};
+use crate::sabotage::{self, Fault};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +118,7 @@ pub(super) fn partition(
         epoch: recovered.active.as_ref().map_or(recovered.epoch, |active| active.id.epoch),
         active: recovered.active,
         follows: recovered.follows,
-        next_offset: recovered.next_offset,
+        next_offset: next_offset(recovered.next_offset),
         must_heal: false,
         failed,
         last_allocation: 0,
@@ -129,6 +130,11 @@ pub(super) fn partition(
     let (producers, room) = (recovered.producers, EncodeRoom::default());
     let core = Core { writer, dedupe: None, producers, schemas, room };
     Partition::new(id, name, Arc::clone(env), rows, published, core)
+}
+
+/// The offset of the next row, where `end` rows were found.
+fn next_offset(end: Offset) -> Offset {
+    if sabotage::is(Fault::ReuseOffsets) { Offset(end.0.saturating_sub(1)) } else { end }
 }
 
 fn why(partition: &str, error: &io::Error) -> Arc<str> {

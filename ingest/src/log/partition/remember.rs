@@ -10,6 +10,7 @@ use crate::log::seal::{SealTail, UsedSeries};
 use crate::log::writer::Writer;
 use crate::model::reading::DEDUPE;
 use crate::model::{AppendTime, SeriesId};
+use crate::sabotage::{self, Fault};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use std::sync::Arc;
@@ -31,7 +32,11 @@ impl Partition {
     }
 
     pub(super) fn seal_tail(&self, used: &[u64], producers: &ProducerTable) -> SealTail {
-        SealTail { series: self.used_series(used), producers: producers.snapshot() }
+        let producers = match producers.snapshot() {
+            _ if sabotage::is(Fault::SnapshotDropped) => ProducerTable::default().snapshot(),
+            snapshot => snapshot,
+        };
+        SealTail { series: self.used_series(used), producers }
     }
 
     fn used_series(&self, used: &[u64]) -> UsedSeries {
