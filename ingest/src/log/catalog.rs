@@ -44,6 +44,7 @@ impl Catalog {
             disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)?;
         }
         let file = disk.open(path, Open::Write).map_err(io)?;
+        settle(file.as_ref()).map_err(io)?;
         Ok(Self { database: database(file)? })
     }
 
@@ -175,6 +176,32 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), CatalogError> {
     file.sync_data().map_err(io)?;
     disk.rename(&fresh, path).map_err(io)?;
     disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)
+}
+
+/// What the first bytes of a redb file are, and the bits that the next one may have when it was closed: which
+/// root is the newer one, and how it was committed.
+const REDB_MAGIC: [u8; 9] = *b"redb\x1a\n\xa9\r\n";
+const REDB_CLOSED: u8 = 1 | 4;
+const SETTLE_BYTES: usize = 1024 * 1024;
+
+/// Makes durable what a reader gets of a file that was not closed. After a sync that failed it may be in
+/// memory only; what is built on it would be durable without it (L5 holds for one process). Written over
+/// with itself, for no room is needed and any part of it that a power cut leaves is as good as before.
+fn settle(file: &dyn File) -> io::Result<()> {
+    let mut start = [0; REDB_MAGIC.len() + 1];
+    file.pread(&mut start, 0)?;
+    if start[..REDB_MAGIC.len()] == REDB_MAGIC && start[REDB_MAGIC.len()] & !REDB_CLOSED == 0 {
+        return Ok(());
+    }
+    let (mut buffer, mut at) = (vec![0; SETTLE_BYTES], 0);
+    loop {
+        let read = file.pread(&mut buffer, at)?;
+        if read == 0 {
+            return file.sync_data();
+        }
+        file.pwrite(&[io::IoSlice::new(&buffer[..read])], at)?;
+        at += read as u64;
+    }
 }
 
 fn database(file: Arc<dyn File>) -> Result<Database, CatalogError> {
