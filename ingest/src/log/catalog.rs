@@ -43,8 +43,8 @@ impl Catalog {
             // The start that created it may have failed to make its name durable.
             disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)?;
         }
+        settle(disk.as_ref(), path).map_err(io)?;
         let file = disk.open(path, Open::Write).map_err(io)?;
-        settle(file.as_ref()).map_err(io)?;
         Ok(Self { database: database(file)? })
     }
 
@@ -185,21 +185,37 @@ const REDB_CLOSED: u8 = 1 | 4;
 const SETTLE_BYTES: usize = 1024 * 1024;
 
 /// Makes durable what a reader gets of a file that was not closed. After a sync that failed it may be in
-/// memory only; what is built on it would be durable without it (L5 holds for one process). Written over
-/// with itself, for no room is needed and any part of it that a power cut leaves is as good as before.
-fn settle(file: &dyn File) -> io::Result<()> {
+/// memory only; what is built on it would be durable without it (L5 holds for one process). A copy takes its
+/// place: written over, what is durable already could be torn by a power cut. A full disk goes without.
+fn settle(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let file = disk.open(path, Open::Read)?;
     let mut start = [0; REDB_MAGIC.len() + 1];
     file.pread(&mut start, 0)?;
     if start[..REDB_MAGIC.len()] == REDB_MAGIC && start[REDB_MAGIC.len()] & !REDB_CLOSED == 0 {
         return Ok(());
     }
+    let copied = path.with_extension("tmp");
+    if disk.exists(&copied)? {
+        disk.unlink(&copied)?;
+    }
+    match copy(file.as_ref(), disk.open(&copied, Open::CreateNew)?.as_ref()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return disk.unlink(&copied),
+        Err(error) => return Err(error),
+    }
+    disk.rename(&copied, path)?;
+    disk.sync_directory(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Copies all of a file and makes the copy durable.
+fn copy(from: &dyn File, to: &dyn File) -> io::Result<()> {
     let (mut buffer, mut at) = (vec![0; SETTLE_BYTES], 0);
     loop {
-        let read = file.pread(&mut buffer, at)?;
+        let read = from.pread(&mut buffer, at)?;
         if read == 0 {
-            return file.sync_data();
+            return to.sync_data();
         }
-        file.pwrite(&[io::IoSlice::new(&buffer[..read])], at)?;
+        to.pwrite(&[io::IoSlice::new(&buffer[..read])], at)?;
         at += read as u64;
     }
 }
