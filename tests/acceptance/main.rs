@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "runs processes and files, not the log")]
 
 mod harness;
+#[path = "../log/history.rs"]
+mod history_checker;
 
 mod command_line; // what it says when asked wrongly
 mod crash; // P1, P2: SIGKILL under load
@@ -11,6 +13,7 @@ mod delivery; // A3: webhooks
 mod derived; // a stream that a rule writes
 mod downtime; // the server was away: said once, nobody's silence
 mod load; // reference tables from CSV
+mod history; // P1, P2: what writers were told and readers saw is one log's history
 mod line; // publish, history, latest values
 mod live; // server-sent events
 mod operators; // acknowledge, shelve, drop
