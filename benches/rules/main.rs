@@ -23,6 +23,10 @@ use batch::Batch;
 use std::cell::OnceCell;
 use workload::Workload;
 
+/// The program's own allocator, for all that is compared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 10_000_000;
 
 /// A name, a value and its unit.
