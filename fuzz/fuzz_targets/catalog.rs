@@ -1,2 +1,3 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| weir_fuzz::targets::catalog(bytes));
+use weir_fuzz::targets;
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::run(targets::catalog, bytes));

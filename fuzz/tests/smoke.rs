@@ -73,7 +73,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], numbers: &mut Numbers) {
 
 /// Runs `target`; an input it fails on is kept beside the build.
 fn run(name: &str, target: fn(&[u8]), bytes: &[u8]) {
-    let result = std::panic::catch_unwind(|| target(bytes));
+    let result = std::panic::catch_unwind(|| targets::run(target, bytes));
     if let Err(panic) = result {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.failed"));
         std::fs::write(&path, bytes).expect("writable");

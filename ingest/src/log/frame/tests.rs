@@ -139,3 +139,27 @@ fn a_schema_comes_back_from_its_bytes() {
     let schema = batch().schema();
     assert_eq!(schema_from_bytes(&schema_bytes(&schema).unwrap()).unwrap(), schema);
 }
+
+#[test]
+fn a_message_that_contradicts_itself_is_an_error_and_no_panic() {
+    let batch = batch();
+    let frame = frame(&batch);
+    let schemas = FrameSchemas::new(SchemaId(1), &batch.schema());
+    let whole = frame.body.concat();
+    let mut errors = 0;
+    for at in 8..frame.header.ipc_meta_len as usize {
+        for change in [0x01, 0x80, 0xff] {
+            let mut body = whole[..frame.header.body_len as usize].to_vec();
+            body[at] ^= change;
+            errors +=
+                usize::from(decode_rows(&frame.header, &Buffer::from(body), &schemas).is_err());
+        }
+    }
+    assert!(errors > 100, "{errors} were noticed");
+    let schema = schema_bytes(&batch.schema()).unwrap();
+    for at in 0..schema.len() {
+        let mut changed = schema.clone();
+        changed[at] ^= 0x7f;
+        drop(schema_from_bytes(&changed));
+    }
+}
