@@ -85,8 +85,9 @@ fn index(at: u64) -> usize {
 }
 
 impl File for MemoryFile {
-    fn pwrite(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
-        let mut at = index(at);
+    fn write_some(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        let first = index(at);
+        let mut at = first;
         for part in parts {
             let end = at.saturating_add(part.len());
             if end > lock(&self.bytes).len() {
@@ -95,10 +96,10 @@ impl File for MemoryFile {
             lock(&self.bytes)[at..end].copy_from_slice(part);
             at = end;
         }
-        Ok(())
+        Ok(at - first)
     }
 
-    fn pread(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    fn read_some(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let bytes = lock(&self.bytes);
         let from = bytes.get(index(at)..).unwrap_or_default();
         let read = from.len().min(buffer.len());
@@ -106,16 +107,16 @@ impl File for MemoryFile {
         Ok(read)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_once(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
+    fn allocate_once(&self, length: u64) -> io::Result<()> {
         let length = index(length);
         if length > lock(&self.bytes).len() { self.resize(length) } else { Ok(()) }
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
+    fn set_len_once(&self, length: u64) -> io::Result<()> {
         self.resize(index(length))
     }
 
