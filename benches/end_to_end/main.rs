@@ -5,10 +5,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "measures the machine's own time and disk")]
 
-mod disk;
 mod load;
 mod multiplexed;
 mod open_loop;
+#[path = "../syncs.rs"]
+mod syncs;
 mod webhook;
 
 use hdrhistogram::Histogram;
@@ -104,14 +105,14 @@ impl Drop for Server {
 fn single_rows(server: &Server, wire: Wire) -> f64 {
     let (mut rates, mut reached) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        let disk = disk::measure(server.directory.path());
+        let disk = syncs::measure(server.directory.path());
         let empty = load::capacity(&server.address, wire, load::Ask::Health);
         let ask = load::Ask::Readings { rows: 1, partitions: 1 };
         let rate = load::sustained(&server.address, wire, ask).requests_per_s;
-        let floor = (empty / 2.0).min(4.0 * disk.syncs_per_s);
+        let floor = (empty / 2.0).min(4.0 * disk.per_s);
         println!(
             "single rows over {wire}, round {round}: {rate:.0} rows/s; floor {floor:.0} (half of {empty:.0} requests/s, or 4 for each of {:.0} syncs/s)",
-            disk.syncs_per_s
+            disk.per_s
         );
         rates.push(rate);
         reached.push(rate / floor);
@@ -134,7 +135,7 @@ fn main() {
     for partitions in PARTITIONS {
         server.sql(&define(partitions));
     }
-    let disk = disk::measure(server.directory.path());
+    let disk = syncs::measure(server.directory.path());
     println!("fdatasync of 4 KiB appended: {disk}");
     let mut figures: Vec<(&str, f64, &str)> = Vec::new();
     let empty = load::capacity(&server.address, Wire::Http1, load::Ask::Health);

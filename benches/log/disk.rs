@@ -8,34 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_ingest::log::{Partition, Stream};
 
-const SYNCS: usize = 1_000;
 const HEADER_BYTES: usize = 128;
 const DATA: u8 = 1;
-
-/// fdatasync of a growing file, 4 KiB at a time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Syncs {
-    pub(crate) per_s: f64,
-    pub(crate) p99_ms: f64,
-}
-
-/// Measures it in `directory`.
-pub(crate) fn syncs(directory: &Path) -> Syncs {
-    let mut file = File::create(directory.join("probe")).expect("writable");
-    let block = [7_u8; 4096];
-    let started = Instant::now();
-    let mut times: Vec<Duration> = (0..SYNCS)
-        .map(|_| {
-            let at = Instant::now();
-            file.write_all(&block).expect("room on the disk");
-            file.sync_data().expect("a disk that syncs");
-            at.elapsed()
-        })
-        .collect();
-    let per_s = SYNCS as f64 / started.elapsed().as_secs_f64();
-    times.sort();
-    Syncs { per_s, p99_ms: times[SYNCS * 99 / 100].as_secs_f64() * 1e3 }
-}
 
 /// How a file is given its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,8 @@ mod disk;
 mod recovery;
 mod replay;
 mod single;
+#[path = "../syncs.rs"]
+mod syncs;
 mod workload;
 
 /// The allocator of the program: columns are made on one thread and freed on another.

@@ -1,7 +1,7 @@
 //! One row an append from a thousand writers in one process, beside the disk's fdatasync.
 
 use crate::workload::{self, ROOMS};
-use crate::{Figure, disk, median, rounds, setting};
+use crate::{Figure, median, rounds, setting, syncs};
 use arrow::array::RecordBatch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(crate) fn measure() -> Vec<Figure> {
     let (mut rates, mut p99s, mut of_rate, mut of_p99) = (vec![], vec![], vec![], vec![]);
     for round in 1..=rounds() {
         let directory = tempfile::tempdir().expect("a directory");
-        let disk = disk::syncs(directory.path());
+        let disk = syncs::measure(directory.path());
         let log = workload::running(&directory.path().join("data"));
         let stream = workload::climate(&log, partitions);
         let writers: Vec<(Arc<Partition>, RecordBatch)> = (0..writers)

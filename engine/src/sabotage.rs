@@ -1,10 +1,6 @@
-//! Deliberate faults, so that tests can show that they would find them.
+//! Deliberate faults of rules, so that tests can show that they would find them.
 //!
-//! Promise: a release build has none of this: there [`is`] is a constant and no fault can be chosen.
-//! With debug assertions a test chooses one fault for its own thread, as long as a guard lives; nothing
-//! that a user can say reaches it. A thread's own switch, for the checks that run under it are
-//! synchronous, and tests beside them must not notice; debug assertions and no feature, for a feature
-//! would have everything built twice.
+//! Promise: a release build has none of this; how one is chosen is `weir_ingest::sabotage`'s.
 //! Elsewhere: each fault stands in one line at its place; `tests/sql/sabotage.rs` lists what finds it.
 
 /// What can be done wrong.
@@ -63,45 +59,6 @@ impl Fault {
     ];
 }
 
-/// Whether this fault was chosen on this thread.
-#[cfg(not(debug_assertions))]
-pub(crate) const fn is(_: Fault) -> bool {
-    false
-}
-
+pub(crate) use weir_ingest::sabotage::is;
 #[cfg(debug_assertions)]
-pub(crate) use switch::is;
-#[cfg(debug_assertions)]
-pub use switch::{Sabotaged, commit};
-
-#[cfg(debug_assertions)]
-mod switch {
-    use super::Fault;
-    use std::cell::Cell;
-
-    thread_local! {
-        static CHOSEN: Cell<Option<Fault>> = const { Cell::new(None) };
-    }
-
-    /// Whether this fault was chosen on this thread.
-    pub(crate) fn is(fault: Fault) -> bool {
-        CHOSEN.get() == Some(fault)
-    }
-
-    /// A fault is committed on this thread as long as this lives.
-    #[derive(Debug)]
-    #[must_use = "the fault ends with it"]
-    pub struct Sabotaged(());
-
-    /// Commits a fault on this thread.
-    pub fn commit(fault: Fault) -> Sabotaged {
-        CHOSEN.set(Some(fault));
-        Sabotaged(())
-    }
-
-    impl Drop for Sabotaged {
-        fn drop(&mut self) {
-            CHOSEN.set(None);
-        }
-    }
-}
+pub use weir_ingest::sabotage::{Sabotaged, commit};

@@ -2,8 +2,11 @@
 //!
 //! Promise: a release build has none of this: there [`is`] is a constant and no fault can be chosen.
 //! With debug assertions a test chooses one fault for its own thread, as long as a guard lives; nothing
-//! that a user can say reaches it. Only a log that is pumped by hand, on that thread, commits it.
+//! that a user can say reaches it. A thread's own switch, for the checks that run under it are
+//! synchronous (only a log that is pumped by hand commits its faults), and tests beside them must not
+//! notice; debug assertions and no feature, for a feature would have everything built twice.
 //! Elsewhere: each fault stands in one line at its place; `tests/log/sabotage.rs` lists what finds it.
+//! The engine has faults of its own, and this switch.
 
 /// What can be done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,29 +46,30 @@ impl Fault {
     ];
 }
 
-/// Whether this fault was chosen on this thread.
+/// Whether this fault was chosen on this thread. The faults may be another crate's.
 #[cfg(not(debug_assertions))]
-pub(crate) const fn is(_: Fault) -> bool {
+pub const fn is<F: Copy>(_: F) -> bool {
     false
 }
 
 #[cfg(debug_assertions)]
-pub(crate) use switch::is;
-#[cfg(debug_assertions)]
-pub use switch::{Sabotaged, commit};
+pub use switch::{Sabotaged, commit, is};
 
 #[cfg(debug_assertions)]
 mod switch {
-    use super::Fault;
-    use std::cell::Cell;
+    use std::any::Any;
+    use std::cell::RefCell;
 
     thread_local! {
-        static CHOSEN: Cell<Option<Fault>> = const { Cell::new(None) };
+        static CHOSEN: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
     }
 
-    /// Whether this fault was chosen on this thread.
-    pub(crate) fn is(fault: Fault) -> bool {
-        CHOSEN.get() == Some(fault)
+    /// Whether this fault was chosen on this thread. The faults may be another crate's.
+    pub fn is<F: Copy + PartialEq + 'static>(fault: F) -> bool {
+        let chosen = |chosen: &Option<Box<dyn Any>>| {
+            chosen.as_ref().and_then(|chosen| chosen.downcast_ref()) == Some(&fault)
+        };
+        CHOSEN.with_borrow(chosen)
     }
 
     /// A fault is committed on this thread as long as this lives.
@@ -74,8 +78,8 @@ mod switch {
     pub struct Sabotaged(());
 
     /// Commits a fault on this thread.
-    pub fn commit(fault: Fault) -> Sabotaged {
-        CHOSEN.set(Some(fault));
+    pub fn commit<F: Copy + PartialEq + 'static>(fault: F) -> Sabotaged {
+        CHOSEN.set(Some(Box::new(fault)));
         Sabotaged(())
     }
 

@@ -9,6 +9,7 @@
 mod careless;
 mod climate;
 mod every_call;
+mod faults;
 mod fixtures;
 mod flips;
 mod forgetful;

@@ -5,14 +5,15 @@
 //! find nothing. A fault that nothing finds means that the tests are too weak.
 
 use crate::every_call::{calls, cut_during, failing};
+use crate::faults::{Red, each_alone};
 use crate::incarnations::a_stale_file_is_set_aside;
 use crate::producers::a_retry_is_known;
 use crate::run::run;
-use crate::seeds::{guarded, on_all_cores};
+use crate::seeds::guarded;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use weir_ingest::io::{Fault as DiskFault, SimulatedDisk};
-use weir_ingest::sabotage::{self, Fault};
+use weir_ingest::sabotage::Fault;
 
 /// Seeds within which a fault is found, or not by them.
 const SEEDS: u64 = 60;
@@ -24,9 +25,6 @@ const RETRY: &str = "a_batch_that_a_producer_sends_again_after_rolls_and_a_resta
 /// Of the calls of the script every so many are tried.
 const STEP: usize = 3;
 const FAILURES: [DiskFault; 2] = [DiskFault::Error(ErrorKind::Other), DiskFault::Dropped];
-
-/// A test that turned red, and why.
-type Red = (String, String);
 
 /// The first of the cases that is red.
 fn first(
@@ -63,26 +61,5 @@ fn index(n: u64) -> usize {
 #[test]
 fn each_of_the_deliberate_faults_alone_turns_a_test_red() {
     let calls = calls().0.len();
-    // The first has no fault.
-    let faults: Vec<Option<Fault>> =
-        std::iter::once(None).chain(Fault::ALL.into_iter().map(Some)).collect();
-    let (mut all, _) = on_all_cores(&faults, |fault| {
-        let committed = fault.map(sabotage::commit);
-        let red = red(calls);
-        drop(committed);
-        Ok((*fault, red))
-    });
-    all.sort_by_key(|(fault, _)| faults.iter().position(|known| known == fault));
-    let mut unnoticed = Vec::new();
-    for (fault, red) in all {
-        let Some(fault) = fault else {
-            assert!(red.is_empty(), "without a fault: {red:?}");
-            continue;
-        };
-        for (test, why) in &red {
-            println!("{fault:?}: {test}: {}", why.lines().next().unwrap_or_default());
-        }
-        unnoticed.extend(red.is_empty().then_some(fault));
-    }
-    assert!(unnoticed.is_empty(), "no test finds {unnoticed:?}");
+    each_alone(&Fault::ALL, || red(calls));
 }

@@ -9,6 +9,9 @@
 
 mod case;
 mod diff;
+#[cfg(debug_assertions)]
+#[path = "../log/faults.rs"]
+mod faults;
 mod header;
 mod line;
 mod replayed;
@@ -18,6 +21,8 @@ mod rules;
 #[cfg(debug_assertions)]
 mod sabotage;
 mod scribe;
+#[path = "../log/seeds.rs"]
+mod seeds;
 mod span;
 mod statements;
 mod system;
@@ -27,37 +32,24 @@ mod windows;
 mod world;
 
 use case::Case;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use seeds::{guarded, on_all_cores, seeds};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Cases run at once.
-const THREADS: usize = 2;
 
 #[test]
 fn every_case_holds_in_all_its_ways() {
     let cases = found();
     assert!(!cases.is_empty(), "no case matches");
     let bless = std::env::var("WEIR_BLESS").is_ok_and(|bless| bless == "1");
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some(path) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let run = catch_unwind(AssertUnwindSafe(|| one(path, bless)));
-                    let found = run.unwrap_or_else(|panic| vec![said(panic.as_ref())]);
-                    let name = path.strip_prefix(directory()).unwrap_or(path).display();
-                    let found = found.into_iter().map(|failure| format!("{name}: {failure}"));
-                    failures.lock().expect("no thread panics with it").extend(found);
-                }
-            });
-        }
+    let (_, mut failures) = on_all_cores(&cases, |path| {
+        let found = guarded(|| Ok(one(path, bless))).unwrap_or_else(|panic| vec![panic]);
+        let name = path.strip_prefix(directory()).unwrap_or(path).display();
+        let found: Vec<String> =
+            found.into_iter().map(|failure| format!("{name}: {failure}")).collect();
+        if found.is_empty() { Ok(()) } else { Err(found.join("\n\n")) }
     });
-    let mut failures = failures.into_inner().expect("no thread panics with it");
     failures.sort();
     println!("{} cases", cases.len());
-    assert!(failures.is_empty(), "{} failures:\n\n{}", failures.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} cases fail:\n\n{}", failures.len(), failures.join("\n"));
 }
 
 fn directory() -> PathBuf {
@@ -105,34 +97,24 @@ fn one(path: &Path, bless: bool) -> Vec<String> {
     ways::check(&case)
 }
 
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("a panic: {}", text.unwrap_or("without a message"))
-}
-
 /// Seeds of windows held against a batch.
 const WINDOW_SEEDS: u64 = 600;
 
 #[test]
 fn every_emitted_window_equals_the_batch_query_over_the_rows_not_late_for_it() {
-    let given = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = given.map_or(0..WINDOW_SEEDS, |seed: u64| seed..seed + 1);
-    let (mut windows, mut late, mut dense) = (0, 0, 0);
-    let mut violations = Vec::new();
-    for seed in seeds {
-        match windows::run(seed) {
-            Ok(compared) => {
-                windows += compared.windows;
-                late += compared.late;
-                dense += compared.dense;
-            }
-            Err(violation) => violations.push(format!("WEIR_SEED={seed}: {violation}")),
-        }
-    }
+    let seeds = seeds(WINDOW_SEEDS);
+    let (compared, violations) = on_all_cores(&seeds, |seed| {
+        windows::run(*seed).map_err(|violation| format!("WEIR_SEED={seed}: {violation}"))
+    });
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
+    let (mut windows, mut late, mut dense) = (0, 0, 0);
+    for compared in compared {
+        windows += compared.windows;
+        late += compared.late;
+        dense += compared.dense;
+    }
     println!("{windows} rows of windows, {late} late readings, {dense} rules on the dense path");
-    if given.is_none() {
+    if seeds.len() as u64 >= WINDOW_SEEDS {
         assert!(windows > 10 * WINDOW_SEEDS && late > WINDOW_SEEDS, "{windows} {late}");
         assert!(dense > WINDOW_SEEDS / 3, "{dense}");
     }

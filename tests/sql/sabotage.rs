@@ -5,11 +5,10 @@
 //! find nothing. A fault that nothing finds means that the tests are too weak.
 
 use crate::case::Case;
-use crate::{directory, rules, said, ways, windows};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use weir_engine::sabotage::{self, Fault};
+use crate::faults::{Red, each_alone};
+use crate::seeds::guarded;
+use crate::{directory, rules, ways, windows};
+use weir_engine::sabotage::Fault;
 
 /// Golden cases that are tried on every fault.
 const CASES: [&str; 16] = [
@@ -35,12 +34,9 @@ const WINDOWS: &str = "every_emitted_window_equals_the_batch_query_over_the_rows
 /// Seeds within which a fault is found, or not at all.
 const SEEDS: u64 = 20;
 
-/// A test that turned red, and why.
-type Red = (String, String);
-
 /// What is found, whether the check says so or panics.
 fn found(check: impl FnOnce() -> Option<String>) -> Option<String> {
-    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Some(said(panic.as_ref())))
+    guarded(|| check().map_or(Ok(()), Err)).err()
 }
 
 fn of_seeds(name: &str, check: impl Fn(u64) -> Option<String>) -> Option<Red> {
@@ -68,33 +64,5 @@ fn red() -> Vec<Red> {
 
 #[test]
 fn each_of_the_deliberate_faults_alone_turns_a_test_red() {
-    // The first has no fault.
-    let faults: Vec<Option<Fault>> =
-        std::iter::once(None).chain(Fault::ALL.into_iter().map(Some)).collect();
-    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..crate::THREADS {
-            scope.spawn(|| {
-                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let committed = fault.map(sabotage::commit);
-                    let red = red();
-                    drop(committed);
-                    all.lock().expect("no thread panics with it").push((*fault, red));
-                }
-            });
-        }
-    });
-    let mut all = all.into_inner().expect("no thread panics with it");
-    all.sort_by_key(|(fault, _)| faults.iter().position(|known| known == fault));
-    let mut unnoticed = Vec::new();
-    for (fault, red) in all {
-        let Some(fault) = fault else {
-            assert!(red.is_empty(), "without a fault: {red:?}");
-            continue;
-        };
-        let tests: Vec<&str> = red.iter().map(|(test, _)| test.as_str()).collect();
-        println!("{fault:?}: {}", tests.join(", "));
-        unnoticed.extend(red.is_empty().then_some(fault));
-    }
-    assert!(unnoticed.is_empty(), "no test finds {unnoticed:?}");
+    each_alone(&Fault::ALL, red);
 }

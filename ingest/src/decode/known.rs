@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// Longer beginnings of rows are not kept, nor more of them for a topic: its rows begin otherwise each time.
 const OPENING_BYTES_MAX: usize = 512;
 const OPENINGS_MAX: u8 = 4;
+/// Bytes that all of them may take, about 150,000 sensors'; the rows of others are read in full.
+const ALL_OPENINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Where the rows of a topic go.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +117,9 @@ impl KnownTopics {
         {
             return;
         }
-        if known.openings < OPENINGS_MAX && bytes.len() <= OPENING_BYTES_MAX {
+        let room =
+            ALL_OPENINGS_BYTES_MAX.saturating_sub(self.openings.len()).min(OPENING_BYTES_MAX);
+        if known.openings < OPENINGS_MAX && bytes.len() <= room {
             known.openings += 1;
             known.opening = Some(opening);
             self.openings.extend_from_slice(bytes);

@@ -188,19 +188,20 @@ const SETTLE_BYTES: usize = 1024 * 1024;
 /// memory only; what is built on it would be durable without it (L5 holds for one process). A copy takes its
 /// place: written over, what is durable already could be torn by a power cut. A full disk goes without.
 fn settle(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let copied = path.with_extension("tmp");
+    let forget = || if disk.exists(&copied)? { disk.unlink(&copied) } else { Ok(()) };
+    // What an earlier start left.
+    forget()?;
     let file = disk.open(path, Open::Read)?;
     let mut start = [0; REDB_MAGIC.len() + 1];
     file.pread(&mut start, 0)?;
     if start[..REDB_MAGIC.len()] == REDB_MAGIC && start[REDB_MAGIC.len()] & !REDB_CLOSED == 0 {
         return Ok(());
     }
-    let copied = path.with_extension("tmp");
-    if disk.exists(&copied)? {
-        disk.unlink(&copied)?;
-    }
-    match copy(file.as_ref(), disk.open(&copied, Open::CreateNew)?.as_ref()) {
+    let made = disk.open(&copied, Open::CreateNew);
+    match made.and_then(|made| copy(file.as_ref(), made.as_ref())) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => return disk.unlink(&copied),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return forget(),
         Err(error) => return Err(error),
     }
     disk.rename(&copied, path)?;

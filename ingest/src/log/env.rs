@@ -8,7 +8,7 @@ use super::format::{self, Feature, Features};
 use super::groups::GroupLedger;
 use super::holds::Holds;
 use crate::io::{Clock, Disk};
-use crate::model::SeriesId;
+use crate::model::{AppendTime, SeriesId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +31,27 @@ pub(super) struct Env {
 }
 
 impl Env {
+    /// Over an open catalog; the append clock is to be raised above what the partitions have.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        catalog: Catalog,
+        config: LogConfig,
+    ) -> Result<Arc<Self>, CatalogError> {
+        Ok(Arc::new(Self {
+            features: Mutex::new(Features::read(&catalog)?),
+            disk,
+            append_clock: AppendClock::above(Arc::clone(&clock), AppendTime(i64::MIN)),
+            clock,
+            catalog,
+            ledger: SeriesLedger::default(),
+            groups: GroupLedger::default(),
+            holds: Arc::new(Holds::default()),
+            changes: watch::Sender::new(0),
+            config,
+        }))
+    }
+
     /// Makes it durable that `feature` is used.
     pub(super) fn need(&self, feature: Feature) -> Result<(), CatalogError> {
         format::need(&self.catalog, &self.features, feature)

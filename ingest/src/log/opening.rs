@@ -8,14 +8,12 @@ mod points;
 pub(super) use partitions::Pace;
 pub(super) use points::{point_key, point_of, put_point};
 
-use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
 use super::dedupe::DedupeWindow;
-use super::env::{Env, SeriesLedger};
+use super::env::Env;
 use super::errors::{CatalogError, OpenError};
-use super::format::{self, Features};
-use super::groups::{self, GroupLedger, GroupPosition};
-use super::holds::Holds;
+use super::format;
+use super::groups::{self, GroupPosition};
 use super::internal::InternalLog;
 use super::partition::{Partition, Rows};
 use super::recovery::{Recovered, Stop};
@@ -36,7 +34,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use tokio::sync::watch;
 
 pub(super) const CATALOG: &str = "catalog.redb";
 pub(super) const LOCK: &str = "LOCK";
@@ -101,18 +98,7 @@ pub(super) fn open(
         disk.lock(&directory.join(LOCK)).map_err(|error| format::locked(&directory, error))?;
     let catalog = Catalog::open(&disk, &directory.join(CATALOG))?;
     let used_before = format::settle(&catalog, &directory)?;
-    let env = Arc::new(Env {
-        features: Mutex::new(Features::read(&catalog)?),
-        disk,
-        append_clock: AppendClock::above(Arc::clone(&clock), AppendTime(i64::MIN)),
-        clock,
-        catalog,
-        ledger: SeriesLedger::default(),
-        groups: GroupLedger::default(),
-        holds: Arc::new(Holds::default()),
-        changes: watch::Sender::new(0),
-        config,
-    });
+    let env = Env::new(disk, clock, catalog, config)?;
     let (streams, internal) = recover_partitions(&env, pace)?;
     sweep(&env, &streams);
     let all = || streams.all().into_iter().flat_map(|s| s.partitions().to_vec());

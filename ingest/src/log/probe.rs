@@ -3,14 +3,10 @@
 //! Promise: each function takes bytes that may say anything. None panics, and none allocates by a
 //! length that was not held against the bytes that are there.
 
-use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
-use super::env::{Env, SeriesLedger};
+use super::env::Env;
 use super::errors::OpenError;
-use super::format::Features;
 use super::frame::{FrameKind, FrameSchemas, HEADER_BYTES, Header, decode_rows};
-use super::groups::GroupLedger;
-use super::holds::Holds;
 use super::opening;
 use super::partition::Partition;
 use super::recovery::Stop;
@@ -18,15 +14,13 @@ use super::seal::read_seal;
 use super::segment::{Predecessor, SegmentId, read_schema_frame};
 use super::{LogConfig, opening::StreamRecord};
 use crate::io::{Disk, File, SimulatedClock, SimulatedDisk};
-use crate::model::{AppendTime, Offset, SchemaId, StreamDefinition, StreamUid};
+use crate::model::{Offset, SchemaId, StreamDefinition, StreamUid};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
-use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,22 +110,7 @@ impl Recoverer {
         let own: Arc<dyn Disk> = Arc::new(SimulatedDisk::new(1));
         let clock = Arc::new(SimulatedClock::at(1_000_000));
         let catalog = Catalog::open(&own, Path::new("catalog.redb"))?;
-        let env = Env {
-            disk,
-            append_clock: AppendClock::above(
-                Arc::<SimulatedClock>::clone(&clock),
-                AppendTime(i64::MIN),
-            ),
-            clock,
-            features: Mutex::new(Features::read(&catalog)?),
-            catalog,
-            ledger: SeriesLedger::default(),
-            groups: GroupLedger::default(),
-            holds: Arc::new(Holds::default()),
-            changes: watch::Sender::new(0),
-            config,
-        };
-        Ok(Self { env: Arc::new(env) })
+        Ok(Self { env: Env::new(disk, clock, catalog, config)? })
     }
 
     /// Tells the catalog about partition `uid`.

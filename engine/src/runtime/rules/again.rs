@@ -5,7 +5,9 @@
 //! rule. RESET closes the open alarms before the new version is there, so none is left open without a rule.
 
 use super::super::checkpoint;
-use super::super::definition::{StoredRule, parse_rule, planned, relations, remember_texts};
+use super::super::definition::{
+    Planned, StoredRule, parse_rule, planned, relations, remember_texts,
+};
 use super::super::follower::Follower;
 use super::super::versions::Versions;
 use super::listing::describe;
@@ -24,9 +26,9 @@ impl Rules {
         let _one = self.changing.lock();
         let rule = self.get(name)?;
         stop(&rule);
-        checkpoint::forget(&self.log, rule.stored.uid).map_err(refused)?;
-        let again = Arc::new(self.restart(rule.stored.clone()));
-        self.running.lock().insert(name.to_owned(), Arc::clone(&again));
+        let forgotten = checkpoint::forget(&self.log, rule.stored.uid);
+        let again = self.begin_again(name, &rule);
+        forgotten.map_err(refused)?;
         match &again.running {
             Ok(_) => Ok(format!(
                 "rule '{name}' reads its log again from where it began; what it gave out before is not \
@@ -48,11 +50,10 @@ impl Rules {
         let statement = parse_rule(&rule.stored.text)?;
         let planned = planned(statement, &relations(&self.log, &self.references))?;
         stop(&rule);
-        let closed = self.close_alarms(&rule.stored)?;
-        remember_texts(&self.log, &rule.stored).map_err(refused)?;
-        let stored = StoredRule::anew(&rule.stored, &self.log, &planned);
-        let versions = Versions::new(stored.open(&self.log, &planned)?);
-        self.store(name, &stored)?;
+        // What cannot be written leaves the rule as it was.
+        let written = self.write_anew(name, &rule.stored, &planned);
+        let (stored, versions, closed) =
+            written.inspect_err(|_| drop(self.begin_again(name, &rule)))?;
         checkpoint::forget(&self.log, stored.uid).map_err(refused)?;
         let task = self.start(&stored, Follower::new(versions))?;
         let (version, how) = (stored.version, describe(&planned));
@@ -62,6 +63,28 @@ impl Rules {
             "rule '{name}' begins anew as version {version}: {how}; open alarms that were closed \
              (rule_dropped): {closed}"
         ))
+    }
+
+    /// Starts what is stored of a rule that was stopped.
+    fn begin_again(&self, name: &str, rule: &Rule) -> Arc<Rule> {
+        let again = Arc::new(self.restart(rule.stored.clone()));
+        self.running.lock().insert(name.to_owned(), Arc::clone(&again));
+        again
+    }
+
+    /// Closes the alarms and stores the next version; with how many they were.
+    fn write_anew(
+        &self,
+        name: &str,
+        old: &StoredRule,
+        planned: &Planned,
+    ) -> Result<(StoredRule, Versions, usize), SqlError> {
+        let closed = self.close_alarms(old)?;
+        remember_texts(&self.log, old).map_err(refused)?;
+        let stored = StoredRule::anew(old, &self.log, planned);
+        let versions = Versions::new(stored.open(&self.log, planned)?);
+        self.store(name, &stored)?;
+        Ok((stored, versions, closed))
     }
 
     /// Writes down that the open alarms of a rule that rests are closed; how many there were.
