@@ -57,7 +57,9 @@ impl DensePanes {
 
     /// For a checkpoint.
     pub fn state(&self) -> DenseState {
-        let panes = self.panes.iter().map(|(key, pane)| (*key, pane.clone())).collect();
+        let kept =
+            |pane: &Pane| Pane { cells: pane.cells.trimmed(), evidence: pane.evidence.clone() };
+        let panes = self.panes.iter().map(|(key, pane)| (*key, kept(pane))).collect();
         DenseState { panes, seen: self.roll.seen().to_vec() }
     }
 

@@ -200,6 +200,16 @@ impl<C: Cell> Lanes<C> {
         &mut self.nulls[at]
     }
 
+    /// How many there are up to the last one that has rows.
+    fn filled(&self) -> usize {
+        (0..self.cells.len()).rev().find(|at| self.rows(*at) > 0).map_or(0, |last| last + 1)
+    }
+
+    fn first(&self, len: usize) -> Self {
+        let nulls = self.nulls.iter().rposition(|nulls| *nulls > 0).map_or(0, |last| last + 1);
+        Self { cells: self.cells[..len].to_vec(), nulls: self.nulls[..nulls].to_vec() }
+    }
+
     fn rows(&self, at: usize) -> u64 {
         self.cells[at].sum().count + self.nulls.get(at).copied().unwrap_or(0)
     }
@@ -289,6 +299,15 @@ macro_rules! of_any {
 }
 
 impl Column {
+    fn first(&self, len: usize) -> Self {
+        match self {
+            Self::Double(lanes) => Self::Double(lanes.first(len)),
+            Self::FullDouble(lanes) => Self::FullDouble(lanes.first(len)),
+            Self::Long(lanes) => Self::Long(lanes.first(len)),
+            Self::FullLong(lanes) => Self::FullLong(lanes.first(len)),
+        }
+    }
+
     fn new(measure: &Measure) -> Self {
         match (measure.number, measure.spread) {
             (Type::Double, false) => Self::Double(Lanes::new()),
@@ -335,6 +354,18 @@ impl Cells {
         match self.columns.first() {
             Some(column) => of_any!(column, lanes => lanes.cells.len()),
             None => self.rows.len(),
+        }
+    }
+
+    /// Without the room behind the last that has rows: how much of it there is depends on when series came
+    /// to be known, not on rows.
+    pub(super) fn trimmed(&self) -> Self {
+        let filled = self.columns.iter().map(|column| of_any!(column, lanes => lanes.filled()));
+        let len = filled.max().unwrap_or(0);
+        let rows = self.rows.iter().rposition(|rows| *rows > 0).map_or(0, |last| last + 1);
+        Self {
+            columns: self.columns.iter().map(|column| column.first(len)).collect(),
+            rows: self.rows[..rows].to_vec(),
         }
     }
 
