@@ -53,7 +53,7 @@ pub use partition::Partition;
 pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
-pub use streams::{Route, Stream, Streams, UnknownFieldCounts};
+pub use streams::{Learned, Route, Stream, Streams, UnknownFieldCounts};
 pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
 use crate::io::{Clock, Disk};

@@ -11,7 +11,7 @@ use super::scan::{ScanError, Value};
 use super::shape::{Form, Level, RowError, Shape};
 use super::shapes::{ShapeId, Shapes};
 use super::{Decoded, DecodedRows};
-use crate::log::{Stream, Streams};
+use crate::log::{Learned, Stream, Streams};
 use crate::model::{
     AppendTime, EventTime, Limits, PartitionId, Refusal, RefusalReason, StreamDefinition,
     UnknownFields, check_topic,
@@ -26,14 +26,39 @@ const REFUSAL_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Decoder<'a> {
     pub(super) streams: &'a Streams,
-    /// Where rows stay in arrival order.
-    known: Option<KnownTopics>,
+    order: Order,
+    known: KnownTopics,
+    /// What was learned before this decoder; it goes back when the decoder ends.
+    learned: Option<Learned>,
     shapes: Shapes,
     cells: Vec<Cell>,
     targets: Vec<Target>,
     refused: Vec<Refusal>,
     rows: Vec<DecodedRows>,
     bytes: usize,
+}
+
+/// How rows are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// By partition, as the log wants them.
+    Partitions,
+    /// As they came; topics are numbered.
+    Arrival,
+}
+
+/// Topics that are remembered from one request to the next, and bytes of how their rows begin; those
+/// beyond are looked up and read each time.
+const TOPICS_MAX: usize = 16 * 1024;
+const OPENINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Streams that are held against their declarations at each request.
+const STREAMS_MAX: usize = 64;
+
+/// What a decoder leaves to the next one.
+struct Left {
+    known: KnownTopics,
+    shapes: Shapes,
+    targets: Vec<(Arc<Stream>, Arc<StreamDefinition>)>,
 }
 
 /// A stream that rows went to.
@@ -60,9 +85,27 @@ pub(super) enum Envelope<'e> {
 impl<'a> Decoder<'a> {
     /// An empty decoder over the streams known at each row.
     pub fn new(streams: &'a Streams) -> Self {
+        let mut learned = streams.learned();
+        let left = learned.what.take().and_then(|what| what.downcast::<Left>().ok());
+        let mut decoder = Self::empty(streams, Order::Partitions);
+        decoder.learned = Some(learned);
+        decoder.known = KnownTopics::within(TOPICS_MAX, OPENINGS_BYTES_MAX);
+        // A stream that has changed gives its rows' keys another meaning.
+        if let Some(left) = left.filter(|left| left.targets.iter().all(is_current)) {
+            decoder.known = left.known;
+            decoder.shapes = left.shapes;
+            let target = |(stream, definition)| Target { stream, definition, groups: Vec::new() };
+            decoder.targets = left.targets.into_iter().map(target).collect();
+        }
+        decoder
+    }
+
+    fn empty(streams: &'a Streams, order: Order) -> Self {
         Self {
             streams,
-            known: None,
+            order,
+            known: KnownTopics::default(),
+            learned: None,
             shapes: Shapes::default(),
             cells: Vec::new(),
             targets: Vec::new(),
@@ -75,7 +118,7 @@ impl<'a> Decoder<'a> {
     /// A decoder for many rows, of streams that nobody changes meanwhile: the rows of a stream stay in
     /// the order they came, and topics get numbers of the decoder's own instead of series ids.
     pub fn in_arrival_order(streams: &'a Streams) -> Self {
-        Self { known: Some(KnownTopics::default()), ..Self::new(streams) }
+        Self::empty(streams, Order::Arrival)
     }
 
     /// One JSON reading. `index` is its position in the request, `now` the clock its time is held
@@ -122,12 +165,12 @@ impl<'a> Decoder<'a> {
             let what = "something follows the object; write one object a line";
             return Err(scan_reason(&ScanError::Syntax { at: end, what }));
         }
-        let place = self.interpret(row, shape, envelope, found, index, now)?;
+        self.interpret(row, shape, envelope, found, index, now)?;
         if found.is_none()
-            && let Some(known) = &mut self.known
+            && envelope.form() == Form::Reading
             && let Some(topic) = self.shapes.opening(shape)
         {
-            known.begins(place, &row[start..], shape, topic.behind(start));
+            self.known.begins(&row[start..], shape, topic.behind(start));
         }
         Ok(())
     }
@@ -140,10 +183,10 @@ impl<'a> Decoder<'a> {
         start: usize,
         envelope: Envelope<'_>,
     ) -> Option<(ShapeId, usize, Option<Place>)> {
-        let (known, Envelope::Reading) = (self.known.as_mut()?, envelope) else { return None };
-        let (number, shape, topic) = known.expected(&row.as_bytes()[start..])?;
+        let Envelope::Reading = envelope else { return None };
+        let (number, shape, topic) = self.known.expected(&row.as_bytes()[start..])?;
         let end = self.shapes.read_behind(shape, topic.after(start), row)?;
-        Some((shape, end, Some(known.follow(number))))
+        Some((shape, end, Some(self.known.follow(number))))
     }
 
     /// A row inside a larger text, such as an array; where it ends.
@@ -161,8 +204,7 @@ impl<'a> Decoder<'a> {
             Err(RowError::Refused { reason, end }) => (end, Err(reason)),
             Ok((_, end)) if end - at > Limits::ROW_BYTES_MAX => (end, Err(too_large(end - at))),
             Ok((shape, end)) => {
-                let taken = self.interpret(text, shape, Envelope::Reading, None, index, now);
-                (end, taken.map(|_| ()))
+                (end, self.interpret(text, shape, Envelope::Reading, None, index, now))
             }
         };
         if let Err(reason) = taken {
@@ -186,8 +228,7 @@ impl<'a> Decoder<'a> {
 
     /// Forgets everything since the last [`Self::finish`].
     pub(super) fn discard(&mut self) {
-        self.shapes.take_unknown();
-        self.targets.clear();
+        self.forget();
         self.rows.clear();
         self.refused.clear();
         self.bytes = 0;
@@ -210,13 +251,29 @@ impl<'a> Decoder<'a> {
                 self.rows.push(finished(stream, definition, partition, columns));
             }
         }
-        if self.known.is_none() {
-            self.targets.clear();
-        }
+        let topics = match self.order {
+            Order::Arrival => self.known.new_ones(),
+            Order::Partitions => {
+                self.follow_changes();
+                Vec::new()
+            }
+        };
         let bytes = std::mem::take(&mut self.bytes);
         let rows = std::mem::take(&mut self.rows);
-        let topics = self.known.as_mut().map(KnownTopics::new_ones).unwrap_or_default();
         Decoded { rows, refused: std::mem::take(&mut self.refused), topics, bytes }
+    }
+
+    /// Forgets what was learned of streams that have changed since.
+    fn follow_changes(&mut self) {
+        if self.targets.iter().any(|t| !Arc::ptr_eq(&t.stream.definition(), &t.definition)) {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.targets.clear();
+        self.known = self.known.emptied();
+        self.shapes = Shapes::default();
     }
 
     /// The number of the stream among those seen.
@@ -240,7 +297,7 @@ impl<'a> Decoder<'a> {
         found: Option<Place>,
         index: u32,
         now: AppendTime,
-    ) -> Result<Place, RefusalReason> {
+    ) -> Result<(), RefusalReason> {
         let topic = self.topic(text, shape, envelope)?;
         let found = match found {
             Some(place) => Some(place),
@@ -257,26 +314,31 @@ impl<'a> Decoder<'a> {
         // Only now: a refused row must not use up a series id.
         let place = match found {
             Some(place) => place,
-            None => match &mut self.known {
-                Some(known) => known.add(&topic, target),
-                None => Place::new(target, &self.streams.route(&topic)?),
+            None => match self.order {
+                Order::Arrival => self.known.number(&topic, target),
+                Order::Partitions => Place::new(target, &self.streams.route(&topic)?),
             },
         };
         let head = Head { time, series: place.series, source_time, dedupe, index };
         self.push(place, head, text);
         self.shapes.accepted(shape);
-        Ok(place)
+        Ok(())
     }
 
     /// Where the rows of a topic go that was seen before.
     #[inline]
     fn place(&mut self, topic: &str) -> Result<Option<Place>, RefusalReason> {
-        if let Some(known) = &mut self.known {
-            return Ok(known.find(topic));
+        if let Some(place) = self.known.find(topic) {
+            return Ok(Some(place));
+        }
+        if self.order == Order::Arrival {
+            return Ok(None);
         }
         let Some(route) = self.streams.find(topic) else { return Ok(None) };
         route.stream.check_door(topic)?;
-        Ok(Some(Place::new(self.target(&route.stream), &route)))
+        let place = Place::new(self.target(&route.stream), &route);
+        self.known.add(topic, place);
+        Ok(Some(place))
     }
 
     #[inline]
@@ -358,6 +420,25 @@ impl<'a> Decoder<'a> {
             self.rows.push(finished(stream, definition, partition, full));
         }
     }
+}
+
+impl Drop for Decoder<'_> {
+    /// Leaves what was learned to the next one.
+    fn drop(&mut self) {
+        let Some(mut learned) = self.learned.take() else { return };
+        if self.targets.len() > STREAMS_MAX {
+            return;
+        }
+        self.shapes.take_unknown();
+        let targets = self.targets.drain(..).map(|t| (t.stream, t.definition)).collect();
+        let (known, shapes) = (std::mem::take(&mut self.known), std::mem::take(&mut self.shapes));
+        learned.what = Some(Box::new(Left { known, shapes, targets }));
+        self.streams.keep(learned);
+    }
+}
+
+fn is_current((stream, definition): &(Arc<Stream>, Arc<StreamDefinition>)) -> bool {
+    Arc::ptr_eq(&stream.definition(), definition)
 }
 
 type Checked = (EventTime, Option<EventTime>, Option<[u8; 16]>);

@@ -94,6 +94,12 @@ pub(crate) struct Registry {
     _directory: tempfile::TempDir,
 }
 
+impl Registry {
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
 impl std::ops::Deref for Registry {
     type Target = Streams;
     fn deref(&self) -> &Streams {

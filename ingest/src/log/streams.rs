@@ -12,10 +12,13 @@ use crate::model::{
     StreamDefinition, StreamUid, partition_of,
 };
 use parking_lot::{Mutex, RwLock};
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+/// What so many decoders learned is kept: about as many as decode at once.
+const LEARNED_MAX: usize = 8;
 /// Names of unknown fields counted per stream.
 const UNKNOWN_FIELDS_MAX: usize = 256;
 
@@ -25,6 +28,23 @@ pub struct Streams {
     series_max: usize,
     by_name: RwLock<BTreeMap<String, Arc<Stream>>>,
     routes: RwLock<HashMap<Arc<str>, Route, ahash::RandomState>>,
+    kept: Mutex<Kept>,
+}
+
+/// What decoders learned and nobody uses now.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Counts the streams that came and went.
+    generation: u64,
+    learned: Vec<Learned>,
+}
+
+/// What a decoder learned of topics and rows, for the next one to go on with.
+#[derive(Debug)]
+pub struct Learned {
+    generation: u64,
+    /// The decoder's own; nothing while it has learned nothing.
+    pub what: Option<Box<dyn Any + Send>>,
 }
 
 /// Where a topic's readings go.
@@ -195,7 +215,30 @@ impl Streams {
             series_max: limits.series_max,
             by_name: RwLock::default(),
             routes: RwLock::default(),
+            kept: Mutex::default(),
         }
+    }
+
+    /// What an earlier decoder learned while the streams were the same; to be given back with
+    /// [`Self::keep`].
+    pub fn learned(&self) -> Learned {
+        let mut kept = self.kept.lock();
+        let generation = kept.generation;
+        kept.learned.pop().unwrap_or(Learned { generation, what: None })
+    }
+
+    /// Keeps it for the next decoder, unless a stream came or went meanwhile.
+    pub fn keep(&self, learned: Learned) {
+        let mut kept = self.kept.lock();
+        if learned.generation == kept.generation && kept.learned.len() < LEARNED_MAX {
+            kept.learned.push(learned);
+        }
+    }
+
+    fn forget_learned(&self) {
+        let mut kept = self.kept.lock();
+        kept.generation += 1;
+        kept.learned.clear();
     }
 
     /// All streams, by name.
@@ -282,11 +325,14 @@ impl Streams {
             routes.insert(Arc::from(topic), route_of(&stream, SeriesId(id), topic));
         }
         self.by_name.write().insert(stream.definition().name().to_owned(), stream);
+        drop(routes);
+        self.forget_learned();
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Stream>> {
         let stream = self.by_name.write().remove(name)?;
         self.routes.write().retain(|_, route| route.stream.uid != stream.uid);
+        self.forget_learned();
         stream.env.ledger.forget(stream.uid.0);
         Some(stream)
     }

@@ -1,7 +1,9 @@
 use super::super::testing::{NOW, Registry, options, refusals, sensors, shown, stream, streams};
 use super::*;
 use crate::decode::dedupe_hash;
-use crate::model::{FutureTimes, MissingTime, StreamOptions, TimeUnit, UnknownFields};
+use crate::model::{
+    Column, ColumnType, FutureTimes, MissingTime, StreamOptions, TimeUnit, UnknownFields,
+};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -16,6 +18,15 @@ fn decode_into(streams: &Registry, rows: &[&str]) -> (Vec<String>, Vec<String>) 
     }
     let decoded = decoder.finish();
     (shown(&decoded), refusals(&decoded))
+}
+
+/// As [`decode_into`], by a decoder that goes on from nothing.
+fn decode_anew(streams: &Registry, rows: &[&str]) -> (Vec<String>, Vec<String>) {
+    let held = streams.learned();
+    let decoded = decode_into(streams, rows);
+    drop(streams.learned());
+    streams.keep(held);
+    decoded
 }
 
 /// One log for the many cases of a property.
@@ -380,6 +391,58 @@ fn rows_of_several_streams_and_shapes_take_turns() {
     );
 }
 
+#[test]
+fn a_column_added_between_requests_is_read_also_where_it_stands_before_the_topic() {
+    let streams = streams(vec![sensors(options())]);
+    let row = r#"{"extra":2.5,"topic":"/room/1/s","time":"2026-01-31T11:00:00Z","n":3}"#;
+    for _ in 0..3 {
+        let (rows, _) = decode_into(&streams, &[row, row]);
+        assert_eq!(rows[1], "1: time=2026-01-31T11:00:00Z n=3");
+    }
+    let extra = Column { name: "extra".into(), column_type: ColumnType::Double, unit: None };
+    streams.log().add_column("sensors", extra).expect("a new column");
+    let (rows, _) = decode_into(&streams, &[row, row]);
+    assert_eq!(rows[1], "1: time=2026-01-31T11:00:00Z n=3 extra=2.5");
+}
+
+#[test]
+fn a_stream_dropped_and_created_again_gets_the_rows() {
+    let streams = streams(vec![sensors(options())]);
+    let row = r#"{"topic":"/room/1/s","time":"2026-01-31T11:00:00Z","n":3}"#;
+    decode_into(&streams, &[row, row]);
+    streams.log().drop_stream("sensors").expect("it is there");
+    let (_, refused) = decode_into(&streams, &[row]);
+    assert!(refused[0].contains("no_stream"), "{refused:?}");
+    let new = streams.log().create_stream(sensors(options())).expect("a stream");
+    let mut decoder = Decoder::new(&streams);
+    decoder.push_json(row.as_bytes(), 0, NOW);
+    assert_eq!(decoder.finish().rows[0].stream.uid(), new.uid());
+}
+
+#[test]
+fn topics_at_random_are_found_and_turns_are_noticed_again() {
+    let topics: Vec<String> = (0..50).map(|n| format!("/room/{n}/s")).collect();
+    let place = |n: usize| Place {
+        target: 0,
+        series: crate::model::SeriesId(u32::try_from(n).expect("few")),
+        partition: PartitionId(0),
+    };
+    let mut known = KnownTopics::within(40, 1_000);
+    for (n, topic) in topics.iter().enumerate() {
+        known.add(topic, place(n));
+    }
+    let mut n = 7_usize;
+    let random = (0..500).map(|_| {
+        n = (n * 31 + 17) % 1_009;
+        n % topics.len()
+    });
+    let turns = (0..topics.len()).cycle().take(1_000);
+    for n in random.chain(turns).collect::<Vec<_>>() {
+        let found = known.find(&topics[n]).map(|place| place.series.0 as usize);
+        assert_eq!(found, (n < 40).then_some(n), "beyond its room it knows nothing");
+    }
+}
+
 proptest! {
     /// The strict scanner and serde_json agree on what JSON is.
     #[test]
@@ -398,6 +461,31 @@ proptest! {
         let scanned = crate::decode::number::scan(&number, 0).expect("JSON's grammar");
         let expected = number.parse::<f64>().ok().filter(|v| v.is_finite());
         prop_assert_eq!(scanned.double(&number).map(f64::to_bits), expected.map(f64::to_bits));
+    }
+
+    /// What one request left changes nothing for the next.
+    #[test]
+    fn requests_one_after_another_are_read_as_by_themselves(
+        requests in proptest::collection::vec(
+            proptest::collection::vec((0..8_usize, 0..5_usize, 0..6_usize), 1..8), 1..12)
+    ) {
+        let pool = ["1", "-2.5", "null", "{\"a\":1}", "\"\\u0041\"", "7"];
+        let time = r#""time":"2026-01-31T11:00:00Z""#;
+        for request in requests {
+            let rows: Vec<String> = request.iter().map(|(form, room, value)| {
+                let (topic, value) = (format!(r#""topic":"/room/{room}/s""#), pool[*value]);
+                match form {
+                    0..3 => format!(r#"{{"org":"x","unit":{room},{topic},{time},"n":{value}}}"#),
+                    3 => format!(r#"{{"org":"x","unit":9,{topic},{time},"value":{value}}}"#),
+                    4 => format!(r#"{{"n":{value},{topic},{time}}}"#),
+                    5 => format!(r#"{{{time},{topic},"data":{value}}}"#),
+                    6 => format!(r#"{{"org":"x","unit":{room},"topic":"/hall/{room}",{time}}}"#),
+                    _ => format!(r#"{{"id":{value},{topic},{time}}}"#),
+                }
+            }).collect();
+            let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+            prop_assert_eq!(decode_into(&SHARED, &rows), decode_anew(&SHARED, &rows));
+        }
     }
 
     /// Reading by shape gives what reading in full gives.
