@@ -12,11 +12,13 @@ mod dedupe;
 mod event;
 mod json;
 mod known;
+mod learned;
 mod number;
 mod roles;
 mod scan;
 mod shape;
 mod shapes;
+mod straight;
 #[cfg(test)]
 pub(crate) mod testing;
 mod time;

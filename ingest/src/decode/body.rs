@@ -109,43 +109,95 @@ fn first_line_is_whole(body: &[u8]) -> bool {
 }
 
 fn lines(decoder: &mut Decoder<'_>, body: &[u8], now: AppendTime) -> Result<(), BodyError> {
-    each_line(decoder, body, |_, _| now, within_bounds).map(drop)
+    each_line(decoder, body, now, within_bounds).map(drop)
 }
 
 impl Decoder<'_> {
-    /// JSON readings, one a line; a row's index is that of its line. `now` tells the clock at each line
-    /// that is not blank. The number of lines.
-    pub fn push_lines(&mut self, text: &[u8], now: impl FnMut(u32, &[u8]) -> AppendTime) -> u32 {
+    /// JSON readings, one a line; a row's index is that of its line. The number of lines.
+    pub fn push_lines(&mut self, text: &[u8], now: AppendTime) -> u32 {
         let all = |_: &Self| Ok::<_, std::convert::Infallible>(());
         let Ok(lines) = each_line(self, text, now, all);
         lines
+    }
+
+    /// As [`Self::push_lines`]; `now` tells the clock at each line that is not blank.
+    pub fn push_timed_lines(
+        &mut self,
+        text: &[u8],
+        mut now: impl FnMut(u32, &[u8]) -> AppendTime,
+    ) -> u32 {
+        let body = Body::new(text);
+        let (mut start, mut index) = (0, 0);
+        while start < text.len() {
+            start = body.line(self, start, index, &mut now);
+            index += 1;
+        }
+        index
     }
 }
 
 fn each_line<'a, E>(
     decoder: &mut Decoder<'a>,
-    body: &[u8],
-    mut now: impl FnMut(u32, &[u8]) -> AppendTime,
+    bytes: &[u8],
+    now: AppendTime,
     check: impl Fn(&Decoder<'a>) -> Result<(), E>,
 ) -> Result<u32, E> {
-    let text = std::str::from_utf8(body).ok();
-    let mut start = 0;
-    let mut index = 0;
-    while start < body.len() {
-        let end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |at| start + at);
-        let line = &body[start..end];
-        match text {
+    let body = Body::new(bytes);
+    let (mut start, mut index) = (0, 0);
+    while start < bytes.len() {
+        start = match body.text.and_then(|text| straight_line(decoder, text, start, (index, now))) {
+            Some(next) => next,
+            None => body.line(decoder, start, index, &mut |_, _| now),
+        };
+        check(decoder)?;
+        index += 1;
+    }
+    Ok(index)
+}
+
+/// A line that is like the sensor's last one, without a look for its end first; where the next one begins.
+#[inline]
+fn straight_line(
+    decoder: &mut Decoder<'_>,
+    text: &str,
+    start: usize,
+    row: (u32, AppendTime),
+) -> Option<usize> {
+    let at_line_end = |text: &[u8], end: usize| matches!(text.get(end), None | Some(b'\n'));
+    decoder.take_straight(text, start, row, at_line_end).map(|end| end + 1)
+}
+
+/// Lines; as text, if all of them are.
+struct Body<'b> {
+    bytes: &'b [u8],
+    text: Option<&'b str>,
+}
+
+impl<'b> Body<'b> {
+    fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, text: std::str::from_utf8(bytes).ok() }
+    }
+
+    /// Takes the line at `start`; where the next one begins.
+    fn line(
+        &self,
+        decoder: &mut Decoder<'_>,
+        start: usize,
+        index: u32,
+        now: &mut impl FnMut(u32, &[u8]) -> AppendTime,
+    ) -> usize {
+        let rest = &self.bytes[start..];
+        let end = memchr::memchr(b'\n', rest).map_or(self.bytes.len(), |at| start + at);
+        let line = &self.bytes[start..end];
+        match self.text {
             Some(text) if !is_blank(line) => {
                 decoder.push_text(&text[start..end], index, now(index, line));
             }
             None if !is_blank(line) => decoder.push_json(line, index, now(index, line)),
             _ => {}
         }
-        check(decoder)?;
-        index += 1;
-        start = end + 1;
+        end + 1
     }
-    Ok(index)
 }
 
 fn is_blank(line: &[u8]) -> bool {

@@ -4,6 +4,7 @@
 //! no row has filled yet takes no memory.
 
 use super::scan::Text;
+use super::straight::Bits;
 use crate::model::reading::{Hidden, stored_schema};
 use crate::model::{ColumnType, EventTime, Limits, SeriesId, StreamDefinition};
 use arrow::array::{
@@ -140,12 +141,27 @@ impl Columns {
     #[inline]
     pub(super) fn push(&mut self, head: Head, cells: &[Cell], text: &str) {
         let rows = self.rows();
-        self.time.push(head.time.0);
-        self.series.push(head.series.0);
-        self.indexes.push(head.index);
         for (field, cell) in self.fields.iter_mut().zip(cells) {
             self.text_bytes += field.push(*cell, text, rows);
         }
+        self.push_head(head, rows);
+    }
+
+    /// As [`Self::push`], of a row whose values were read as what the columns keep.
+    #[inline]
+    pub(super) fn push_bits(&mut self, head: Head, bits: &[Bits], text: &str) {
+        let rows = self.rows();
+        for (field, bits) in self.fields.iter_mut().zip(bits) {
+            self.text_bytes += field.push_bits(bits, text, rows);
+        }
+        self.push_head(head, rows);
+    }
+
+    #[inline]
+    fn push_head(&mut self, head: Head, rows: usize) {
+        self.time.push(head.time.0);
+        self.series.push(head.series.0);
+        self.indexes.push(head.index);
         if self.source_time.is_some() || head.source_time.is_some() {
             self.push_source_time(head.source_time, rows);
         }
@@ -230,6 +246,33 @@ impl FieldBuilder {
             }
             (Self::Text(b), _) => b.append_null(),
             (Self::Absent(_), _) => unreachable!("a builder was made above"),
+        }
+        0
+    }
+
+    /// As [`Self::push`].
+    #[inline]
+    fn push_bits(&mut self, bits: &Bits, text: &str, rows: usize) -> usize {
+        match (&mut *self, bits.present) {
+            (Self::Absent(_), false) => {}
+            (Self::Absent(column_type), true) => {
+                *self = Self::after_nulls(*column_type, rows);
+                return self.push_bits(bits, text, rows);
+            }
+            (Self::Double(b), true) => b.append_value(f64::from_bits(bits.value)),
+            (Self::Double(b), false) => b.append_null(),
+            (Self::Bigint(b), true) => b.append_value(bits.value.cast_signed()),
+            (Self::Bigint(b), false) => b.append_null(),
+            (Self::Boolean(b), true) => b.append_value(bits.value != 0),
+            (Self::Boolean(b), false) => b.append_null(),
+            (Self::Text(b), true) => {
+                let value = &text[bits.span()];
+                b.append_value(value);
+                return value.len();
+            }
+            (Self::Text(b), false) => b.append_null(),
+            (Self::Timestamp(b), false) => b.append_null(),
+            (Self::Timestamp(_), true) => unreachable!("no moment is read straight"),
         }
         0
     }

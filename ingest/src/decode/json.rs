@@ -10,6 +10,8 @@ use super::known::{KnownTopics, Place};
 use super::scan::{ScanError, Value};
 use super::shape::{Form, Level, RowError, Shape};
 use super::shapes::{ShapeId, Shapes};
+use super::straight::Bits;
+use super::time::Minute;
 use super::{Decoded, DecodedRows};
 use crate::log::{Learned, Stream, Streams};
 use crate::model::{
@@ -27,12 +29,14 @@ const REFUSAL_BYTES: usize = 256;
 pub struct Decoder<'a> {
     pub(super) streams: &'a Streams,
     order: Order,
-    known: KnownTopics,
+    pub(super) known: KnownTopics,
     /// What was learned before this decoder; it goes back when the decoder ends.
-    learned: Option<Learned>,
-    shapes: Shapes,
+    pub(super) learned: Option<Learned>,
+    pub(super) shapes: Shapes,
     cells: Vec<Cell>,
-    targets: Vec<Target>,
+    bits: Vec<Bits>,
+    minute: Minute,
+    pub(super) targets: Vec<Target>,
     refused: Vec<Refusal>,
     rows: Vec<DecodedRows>,
     bytes: usize,
@@ -47,20 +51,6 @@ enum Order {
     Arrival,
 }
 
-/// Topics that are remembered from one request to the next, and bytes of how their rows begin; those
-/// beyond are looked up and read each time.
-const TOPICS_MAX: usize = 16 * 1024;
-const OPENINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Streams that are held against their declarations at each request.
-const STREAMS_MAX: usize = 64;
-
-/// What a decoder leaves to the next one.
-struct Left {
-    known: KnownTopics,
-    shapes: Shapes,
-    targets: Vec<(Arc<Stream>, Arc<StreamDefinition>)>,
-}
-
 /// A stream that rows went to.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -69,6 +59,12 @@ pub(super) struct Target {
     pub(super) definition: Arc<StreamDefinition>,
     /// By partition.
     groups: Vec<Group>,
+}
+
+impl Target {
+    pub(super) fn new(stream: Arc<Stream>, definition: Arc<StreamDefinition>) -> Self {
+        Self { stream, definition, groups: Vec::new() }
+    }
 }
 
 type Group = Option<(PartitionId, Columns)>;
@@ -83,20 +79,10 @@ pub(super) enum Envelope<'e> {
 }
 
 impl<'a> Decoder<'a> {
-    /// An empty decoder over the streams known at each row.
+    /// A decoder over the streams known at each row; it goes on with what an earlier one learned.
     pub fn new(streams: &'a Streams) -> Self {
-        let mut learned = streams.learned();
-        let left = learned.what.take().and_then(|what| what.downcast::<Left>().ok());
         let mut decoder = Self::empty(streams, Order::Partitions);
-        decoder.learned = Some(learned);
-        decoder.known = KnownTopics::within(TOPICS_MAX, OPENINGS_BYTES_MAX);
-        // A stream that has changed gives its rows' keys another meaning.
-        if let Some(left) = left.filter(|left| left.targets.iter().all(is_current)) {
-            decoder.known = left.known;
-            decoder.shapes = left.shapes;
-            let target = |(stream, definition)| Target { stream, definition, groups: Vec::new() };
-            decoder.targets = left.targets.into_iter().map(target).collect();
-        }
+        decoder.go_on();
         decoder
     }
 
@@ -108,6 +94,8 @@ impl<'a> Decoder<'a> {
             learned: None,
             shapes: Shapes::default(),
             cells: Vec::new(),
+            bits: Vec::new(),
+            minute: Minute::default(),
             targets: Vec::new(),
             refused: Vec::new(),
             rows: Vec::new(),
@@ -284,7 +272,7 @@ impl<'a> Decoder<'a> {
             return known;
         }
         let definition = stream.definition();
-        self.targets.push(Target { stream: Arc::clone(stream), definition, groups: Vec::new() });
+        self.targets.push(Target::new(Arc::clone(stream), definition));
         self.targets.len() - 1
     }
 
@@ -320,9 +308,35 @@ impl<'a> Decoder<'a> {
             },
         };
         let head = Head { time, series: place.series, source_time, dedupe, index };
-        self.push(place, head, text);
+        self.push(place, |columns, cells, _| columns.push(head, cells, text));
         self.shapes.accepted(shape);
         Ok(())
+    }
+
+    /// A row at `start` that begins as the last one of the sensor that is next in turn, and whose values are
+    /// written plainly and are what its columns want: where it ends. `None` if it is not such a row, or if
+    /// it does not end as `ends` says; nothing is kept then.
+    #[inline]
+    pub(super) fn take_straight(
+        &mut self,
+        text: &str,
+        start: usize,
+        (index, now): (u32, AppendTime),
+        ends: impl Fn(&[u8], usize) -> bool,
+    ) -> Option<usize> {
+        let (number, shape, topic) = self.known.expected(&text.as_bytes()[start..])?;
+        let place = self.known.place(number);
+        let at = start + topic.end as usize + 1;
+        let into = (&mut self.minute, &mut self.bits);
+        let (end, time) = self.shapes.read_straight((shape, place.target), text, at, now, into)?;
+        if end - start > Limits::ROW_BYTES_MAX || !ends(text.as_bytes(), end) {
+            return None;
+        }
+        self.known.follow(number);
+        self.shapes.took_straight(shape);
+        let head = Head { time, series: place.series, source_time: None, dedupe: None, index };
+        self.push(place, |columns, _, bits| columns.push_bits(head, bits, text));
+        Some(end)
     }
 
     /// Where the rows of a topic go that was seen before.
@@ -403,7 +417,7 @@ impl<'a> Decoder<'a> {
     }
 
     #[inline]
-    fn push(&mut self, place: Place, head: Head, text: &str) {
+    fn push(&mut self, place: Place, row: impl FnOnce(&mut Columns, &[Cell], &[Bits])) {
         let Target { stream, definition, groups } = &mut self.targets[place.target];
         let group = place.partition.0 as usize;
         if groups.len() <= group {
@@ -412,7 +426,7 @@ impl<'a> Decoder<'a> {
         let new = || (place.partition, Columns::new(definition));
         let (_, columns) = groups[group].get_or_insert_with(new);
         let before = columns.bytes();
-        columns.push(head, &self.cells, text);
+        row(columns, &self.cells, &self.bits);
         self.bytes += columns.bytes() - before;
         if columns.is_full()
             && let Some((partition, full)) = groups[group].take()
@@ -420,25 +434,6 @@ impl<'a> Decoder<'a> {
             self.rows.push(finished(stream, definition, partition, full));
         }
     }
-}
-
-impl Drop for Decoder<'_> {
-    /// Leaves what was learned to the next one.
-    fn drop(&mut self) {
-        let Some(mut learned) = self.learned.take() else { return };
-        if self.targets.len() > STREAMS_MAX {
-            return;
-        }
-        self.shapes.take_unknown();
-        let targets = self.targets.drain(..).map(|t| (t.stream, t.definition)).collect();
-        let (known, shapes) = (std::mem::take(&mut self.known), std::mem::take(&mut self.shapes));
-        learned.what = Some(Box::new(Left { known, shapes, targets }));
-        self.streams.keep(learned);
-    }
-}
-
-fn is_current((stream, definition): &(Arc<Stream>, Arc<StreamDefinition>)) -> bool {
-    Arc::ptr_eq(&stream.definition(), definition)
 }
 
 type Checked = (EventTime, Option<EventTime>, Option<[u8; 16]>);

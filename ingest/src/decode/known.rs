@@ -139,6 +139,12 @@ impl KnownTopics {
         begins.then_some((number, opening.shape, opening.topic))
     }
 
+    /// Where the rows of a topic go.
+    #[inline]
+    pub(super) fn place(&self, number: usize) -> Place {
+        self.known[number].place
+    }
+
     /// A row of this topic came next.
     #[inline]
     pub(super) fn follow(&mut self, number: usize) -> Place {

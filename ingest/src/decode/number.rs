@@ -28,7 +28,8 @@ const EXACT_POWERS: [f64; 23] = [
 /// Eight digits zero.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+pub(super) const POWERS: [u64; 9] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 impl Number {
     /// One digit.
@@ -124,7 +125,7 @@ fn exponent_of(bytes: &[u8], at: usize) -> Result<(Option<i32>, usize), usize> {
 
 /// `value` with the digits from `at` on appended, and where they end. Wraps; the caller counts.
 #[inline]
-fn run(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
+pub(super) fn run(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
     // Eight at a time: how many digits a number has is then no branch that is guessed wrong.
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let word = u64::from_le_bytes(*chunk) ^ ZEROS;

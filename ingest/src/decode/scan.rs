@@ -364,7 +364,7 @@ pub(super) fn check_depth(depth: usize) -> Scan<()> {
 /// The first position from `at` on that a string does not simply run over: a quote, a backslash,
 /// a control character or the end. Eight bytes at a time.
 #[inline]
-fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;
     while let Some(chunk) = bytes[at..].first_chunk::<8>() {

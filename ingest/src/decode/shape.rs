@@ -64,7 +64,7 @@ pub(super) struct Shape {
 
 /// Bytes between two values.
 #[derive(Debug)]
-struct Piece {
+pub(super) struct Piece {
     bytes: Box<[u8]>,
     /// The first sixteen, and which bits of them there are: most pieces are no longer, and are
     /// compared as one number.
@@ -80,6 +80,12 @@ impl Piece {
         let mut mask = [0; 16];
         mask[..len].fill(u8::MAX);
         Self { bytes: bytes.into(), first: words(&first), mask: words(&mask) }
+    }
+
+    /// Where what follows it begins, if it stands at `at`.
+    #[inline]
+    pub(super) fn behind(&self, text: &[u8], at: usize) -> Option<usize> {
+        self.stands_at(text, at).then(|| at + self.bytes.len())
     }
 
     #[inline]
@@ -149,20 +155,22 @@ impl Shape {
         let (last, before) = self.pieces.split_last()?;
         let slots = before.get(from..)?.iter().zip(&self.keys[from..]);
         for ((piece, key), value) in slots.zip(&mut values[from..]) {
-            if !piece.stands_at(bytes, scanner.at) {
-                return None;
-            }
-            scanner.at += piece.bytes.len();
+            scanner.at = piece.behind(bytes, scanner.at)?;
             let depth = if key.level == Level::Data { 2 } else { 1 };
             scanner.value_into(value, depth).ok()?;
         }
-        if !last.stands_at(bytes, scanner.at) {
-            return None;
-        }
+        let end = last.behind(bytes, scanner.at)?;
         match self.plain_data {
             Some(slot) if matches!(values[slot], Value::Object(_)) => None,
-            _ => Some(scanner.at + last.bytes.len()),
+            _ => Some(end),
         }
+    }
+
+    /// The piece behind the last value, and those before each of the last `values`.
+    #[inline]
+    pub(super) fn pieces_behind(&self, values: usize) -> Option<(&Piece, &[Piece])> {
+        let (last, before) = self.pieces.split_last()?;
+        Some((last, &before[before.len().checked_sub(values)?..]))
     }
 
     /// The slot of a key.

@@ -5,7 +5,9 @@
 use super::roles::Roles;
 use super::scan::{Span, Text, Value};
 use super::shape::{Form, RowError, Shape};
-use crate::model::{RefusalReason, StreamDefinition};
+use super::straight::{Bits, Straight};
+use super::time::Minute;
+use crate::model::{AppendTime, EventTime, RefusalReason, StreamDefinition};
 
 /// More kinds of rows than this in turn are scanned in full.
 const SHAPES_MAX: usize = 8;
@@ -18,7 +20,7 @@ pub(super) struct Shapes {
     evict: usize,
     learned: u64,
     pub(super) values: Vec<Value>,
-    /// (target, name, rows) of shapes no longer remembered.
+    /// (target, name, rows) of unknown fields that nobody was told of.
     retired: Vec<(usize, String, u64)>,
 }
 
@@ -29,6 +31,8 @@ struct Known {
     topic: Option<usize>,
     /// As the target of this number means it.
     roles: Option<(usize, Roles)>,
+    /// How rows are read that go there.
+    straight: Option<Straight>,
     /// Rows accepted with these roles.
     accepted: u64,
     /// How many shapes had been learned when this one was.
@@ -95,6 +99,34 @@ impl Shapes {
         Some(end)
     }
 
+    /// Reads what follows the topic of a row of shape `id` that goes to `target`, from `at` on, into `bits`:
+    /// where the row ends, and its time. `None` if it is not to be read so.
+    #[inline]
+    pub(super) fn read_straight(
+        &mut self,
+        (id, target): (ShapeId, usize),
+        text: &str,
+        at: usize,
+        now: AppendTime,
+        (minute, bits): (&mut Minute, &mut Vec<Bits>),
+    ) -> Option<(usize, EventTime)> {
+        let known = self.known.get(id.which).filter(|known| known.learned == id.learned)?;
+        let straight = known.straight.as_ref()?;
+        match known.roles {
+            Some((of, _)) if of == target => {
+                straight.read(&known.shape, text, at, now, minute, bits)
+            }
+            _ => None,
+        }
+    }
+
+    /// The row just read straight is kept.
+    #[inline]
+    pub(super) fn took_straight(&mut self, id: ShapeId) {
+        self.follow(id.which);
+        self.accepted(id);
+    }
+
     /// Where the topic of the row just read stands, if nothing before it means anything to its stream, and
     /// it is written plainly.
     #[inline]
@@ -138,6 +170,7 @@ impl Shapes {
                 form,
                 topic: None,
                 roles: None,
+                straight: None,
                 accepted: 0,
                 learned: 0,
                 next,
@@ -174,7 +207,10 @@ impl Shapes {
         if !matches!(&self.known[id.which].roles, Some((of, _)) if *of == target) {
             self.retire(id.which);
             let known = &mut self.known[id.which];
-            known.roles = Some((target, Roles::of(&known.shape, known.form, stream)?));
+            let roles = Roles::of(&known.shape, known.form, stream)?;
+            known.straight =
+                known.topic.and_then(|topic| Straight::of(&known.shape, topic, &roles, stream));
+            known.roles = Some((target, roles));
         }
         Ok(())
     }
@@ -197,21 +233,27 @@ impl Shapes {
         self.known[id.which].accepted += 1;
     }
 
+    /// Forgets the roles of a shape's keys.
     fn retire(&mut self, which: usize) {
+        self.tell_unknown(which);
         let known = &mut self.known[which];
-        if let Some((target, roles)) = known.roles.take() {
-            for slot in roles.unknown {
-                let name = known.shape.keys[slot].name.clone();
-                self.retired.push((target, name, known.accepted));
-            }
-        }
-        known.accepted = 0;
+        (known.roles, known.straight) = (None, None);
     }
 
-    /// (target, name, rows) of all unknown fields since the last call; roles are forgotten.
+    /// Puts down which fields of the rows accepted so far meant nothing to their stream.
+    fn tell_unknown(&mut self, which: usize) {
+        let known = &mut self.known[which];
+        let accepted = std::mem::take(&mut known.accepted);
+        let Some((target, roles)) = &known.roles else { return };
+        for slot in &roles.unknown {
+            self.retired.push((*target, known.shape.keys[*slot].name.clone(), accepted));
+        }
+    }
+
+    /// (target, name, rows) of all unknown fields since the last call.
     pub(super) fn take_unknown(&mut self) -> Vec<(usize, String, u64)> {
         for which in 0..self.known.len() {
-            self.retire(which);
+            self.tell_unknown(which);
         }
         std::mem::take(&mut self.retired)
     }

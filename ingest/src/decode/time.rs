@@ -4,6 +4,8 @@
 //! what is wrong. Digits beyond microseconds are cut. Elsewhere: whether a time lies in the future is
 //! judged where the clock is known, in `json` and `arrow`.
 
+use super::number;
+use super::scan::plain_until;
 use crate::model::{EventTime, TimeUnit};
 use chrono::{DateTime, SecondsFormat};
 
@@ -16,6 +18,75 @@ pub(super) fn rfc3339(text: &str) -> Result<EventTime, String> {
         return Err(why_not(text));
     };
     if micros < 0 { Err(format!("{text} is before 1970")) } else { Ok(EventTime(micros)) }
+}
+
+/// The minute of the time that was read last: those that follow are mostly of the same one.
+#[derive(Debug)]
+pub(super) struct Minute {
+    /// As it was written, `yyyy-mm-ddThh:mm`.
+    written: [u8; MINUTE_BYTES],
+    /// Its first microsecond, in UTC.
+    micros: i64,
+}
+
+const MINUTE_BYTES: usize = 16;
+
+impl Default for Minute {
+    fn default() -> Self {
+        Self { written: *b"1970-01-01T00:00", micros: 0 }
+    }
+}
+
+impl Minute {
+    /// The time that a JSON string holds whose inside begins at `at`, and where what follows the string
+    /// begins. `None` if it is not one that [`rfc3339`] takes, or is not written plainly.
+    #[inline]
+    pub(super) fn read(&mut self, text: &str, at: usize) -> Option<(EventTime, usize)> {
+        self.of_this_minute(text.as_bytes(), at).or_else(|| self.of_any(text, at))
+    }
+
+    /// `:ss[.f]Z"` behind this minute.
+    #[inline]
+    fn of_this_minute(&self, bytes: &[u8], at: usize) -> Option<(EventTime, usize)> {
+        let (minute, rest) = bytes.get(at..)?.split_first_chunk::<MINUTE_BYTES>()?;
+        let (second, rest) = rest.split_first_chunk::<4>()?;
+        let seconds = digits(&second[1..3])?;
+        if *minute != self.written || second[0] != b':' || seconds > 60 {
+            return None;
+        }
+        let (fraction, end) = match second[3] {
+            b'Z' => (0, 0),
+            b'.' => {
+                let (value, end) = number::run(rest, 0, 0);
+                let factor = number::POWERS[6_usize.checked_sub(end)?];
+                if end == 0 || rest.get(end) != Some(&b'Z') {
+                    return None;
+                }
+                (i64::try_from(value * factor).ok()?, end + 1)
+            }
+            _ => return None,
+        };
+        let behind = at + MINUTE_BYTES + second.len() + end + 1;
+        let time = EventTime(self.micros + seconds * 1_000_000 + fraction);
+        (rest.get(end) == Some(&b'"')).then_some((time, behind))
+    }
+
+    #[cold]
+    fn of_any(&mut self, text: &str, at: usize) -> Option<(EventTime, usize)> {
+        let end = plain_until(text.as_bytes(), at);
+        if text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        let written = text.as_bytes().get(at..end)?;
+        let time = rfc3339(&text[at..end]).ok()?;
+        if let Some(minute) = written.first_chunk::<MINUTE_BYTES>()
+            && let Some(micros) = parse(&[minute, b":00Z".as_slice()].concat())
+            && micros >= 0
+        {
+            *self = Self { written: *minute, micros };
+        }
+        Some((time, end + 1))
+    }
 }
 
 /// An integer time by its size, microseconds; `None` for one that cannot be a time.

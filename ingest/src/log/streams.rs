@@ -235,7 +235,8 @@ impl Streams {
         }
     }
 
-    fn forget_learned(&self) {
+    /// Nothing that was learned before holds any more.
+    pub(crate) fn forget_learned(&self) {
         let mut kept = self.kept.lock();
         kept.generation += 1;
         kept.learned.clear();

@@ -14,8 +14,8 @@ use weir_ingest::decode::{Decoded, Decoder};
 use weir_ingest::log::Streams;
 use weir_ingest::model::AppendTime;
 
-/// Decoded pieces that wait for the rules, per thread.
-const AHEAD: usize = 2;
+/// Decoded pieces that wait for the rules, per thread: decoding goes on while a window with many keys closes.
+const AHEAD: usize = 16;
 /// More threads have nothing to do: the rules run on one.
 const THREADS_MAX: usize = 8;
 
@@ -118,7 +118,7 @@ impl<R: Read> Thread<R> {
         let mut decoder = Decoder::in_arrival_order(streams);
         let mut text = Vec::new();
         while self.read(&mut text) {
-            let lines = decoder.push_lines(&text, |_, _| AppendTime(0));
+            let lines = decoder.push_lines(&text, AppendTime(0));
             let decoded = decoder.finish();
             let chunk = DecodedChunk { decoded, decoder: self.number, arrivals: None, lines };
             if self.finished.send(chunk).is_err() {
@@ -148,13 +148,13 @@ fn decode(decoder: &mut Decoder<'_>, lines: &mut Lines, of: &Clock, clock: i64) 
     let (count, arrivals, taken) = match of {
         Clock::Rows => {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-            let count = decoder.push_lines(&rest[..end], |_, _| AppendTime(clock));
+            let count = decoder.push_lines(&rest[..end], AppendTime(clock));
             (count, None, end)
         }
         Clock::Field(field) => {
             let mut arrivals = Vec::new();
             let mut clock = clock;
-            let count = decoder.push_lines(rest, |index, line| {
+            let count = decoder.push_timed_lines(rest, |index, line| {
                 arrivals.resize(index as usize, clock);
                 clock = clock.max(arrival_of(line, field).unwrap_or(clock));
                 arrivals.push(clock);
