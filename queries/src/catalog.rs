@@ -15,6 +15,7 @@ mod times;
 
 pub use history::StreamTable;
 pub use internal::InternalTable;
+pub(crate) use latest::LatestScan;
 pub use latest::LatestTable;
 pub use schemas::WeirCatalog;
 pub use snapshot::SnapshotTable;

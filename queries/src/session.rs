@@ -18,6 +18,7 @@ pub use run::Reply;
 use crate::catalog::{CATALOG, PUBLIC, Sources, WeirCatalog};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use datafusion::execution::TaskContext;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
@@ -102,6 +103,8 @@ pub struct Session {
     limits: QueryLimits,
     permits: Arc<Semaphore>,
     plans: Plans,
+    /// What running plans share.
+    task: Arc<TaskContext>,
 }
 
 impl Session {
@@ -116,8 +119,8 @@ impl Session {
         let context = context(&sources, &limits)
             .map_err(|error| QueryError::Internal(error.strip_backtrace()))?;
         let permits = Arc::new(Semaphore::new(limits.concurrent_max));
-        let plans = Plans::default();
-        Ok(Self { context, sources, statements, limits, permits, plans })
+        let (plans, task) = (Plans::default(), context.task_ctx());
+        Ok(Self { context, sources, statements, limits, permits, plans, task })
     }
 
     /// The limits it keeps.

@@ -4,20 +4,23 @@
 //! more. Which series a condition on levels chooses is worked out once per series and kept with the
 //! table: a plan that is used again looks at the series that are new since.
 
-use arrow::array::RecordBatch;
+mod scan;
+
+pub(crate) use scan::LatestScan;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::common::cast::as_boolean_array;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
+use scan::Wanted;
 use std::sync::Arc;
 use weir_engine::tables::latest::{LatestRows, LatestTables, latest_schema};
 use weir_ingest::log::Stream;
@@ -81,6 +84,7 @@ impl LatestTable {
 }
 
 /// A condition on levels.
+#[derive(Debug)]
 struct Condition {
     by: Vec<Expr>,
     /// The columns of the table that it reads.
@@ -141,36 +145,16 @@ impl TableProvider for LatestTable {
         let all = || (0..self.schema.fields().len()).collect();
         let columns: Vec<usize> = projection.cloned().unwrap_or_else(all);
         let schema = Arc::new(self.schema.project(&columns)?);
-        let condition = self.condition(state, filters)?;
-        let (latest, stream) = (Arc::clone(&self.latest), Arc::clone(&self.stream));
-        let (definition, chosen) = (Arc::clone(&self.definition), Arc::clone(&self.chosen));
-        let reading = tokio::task::spawn_blocking(move || {
-            latest.read(&stream, &definition, |rows| {
-                rows_of(rows, condition.as_ref(), &columns, &mut chosen.lock())
-            })
-        });
-        let external = |error| DataFusionError::External(error);
-        let rows = reading.await.map_err(|error| external(Box::new(error)))?;
-        let batch = rows.map_err(|error| external(Box::new(error)))??;
-        Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], schema, None)?)
+        let wanted = Wanted {
+            latest: Arc::clone(&self.latest),
+            stream: Arc::clone(&self.stream),
+            definition: Arc::clone(&self.definition),
+            condition: self.condition(state, filters)?,
+            chosen: Arc::clone(&self.chosen),
+            columns,
+        };
+        Ok(Arc::new(LatestScan::plan(wanted, schema).await?))
     }
-}
-
-fn rows_of(
-    rows: LatestRows<'_>,
-    condition: Option<&Condition>,
-    columns: &[usize],
-    chosen: &mut Chosen,
-) -> Result<RecordBatch> {
-    let present = match condition {
-        None => rows.present(),
-        Some(condition) => match chosen.cover(condition, &rows) {
-            Ok(()) => chosen.series.iter().copied().filter(|series| rows.has(*series)).collect(),
-            // Said by the filter above, if it meets it too.
-            Err(_) => rows.present(),
-        },
-    };
-    Ok(rows.columns(&present, columns))
 }
 
 fn contains_subquery(filter: &Expr) -> bool {

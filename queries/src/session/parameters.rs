@@ -55,6 +55,12 @@ impl Parameters {
         self.values.insert(name.to_owned(), value);
     }
 
+    /// `text` with these values, and with no others.
+    pub(crate) fn key(&self, text: &str) -> String {
+        let values = serde_json::to_string(&self.values).unwrap_or_default();
+        format!("{text}\0{values}")
+    }
+
     /// Puts the values in place of `$name` in `statement`.
     /// # Errors
     /// The statement names one that is not given.

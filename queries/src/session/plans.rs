@@ -2,12 +2,20 @@
 //!
 //! Promise: what is kept is how to answer, never an answer; a plan is used only while every table it
 //! reads is declared as it was. Elsewhere: what a table holds is read at every use.
+//! How a plan is to be run is kept, too, where nothing in it remembers that it ran before.
 
-use crate::catalog::{LatestTable, StreamTable};
+use crate::catalog::{LatestScan, LatestTable, StreamTable};
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,11 +31,19 @@ pub(super) struct Plans(Mutex<VecDeque<Plan>>);
 
 #[derive(Debug, Clone)]
 struct Plan {
-    /// The statement, values bound.
-    text: Arc<str>,
-    /// Optimised.
-    plan: LogicalPlan,
+    /// The text and its values.
+    key: Arc<str>,
+    kept: Kept,
     reads: Vec<Read>,
+}
+
+/// What is kept of a plan.
+#[derive(Debug, Clone)]
+pub(super) enum Kept {
+    /// Optimised.
+    Logical(LogicalPlan),
+    /// Ready to be run.
+    Physical(Arc<dyn ExecutionPlan>),
 }
 
 /// What a plan reads.
@@ -48,29 +64,56 @@ impl Read {
 }
 
 impl Plans {
-    /// The plan of a statement, if it is kept and may be used.
-    pub(super) fn of(&self, text: &str, log: &Log) -> Option<LogicalPlan> {
+    /// The plan of a text and its values, if it is kept and may be used.
+    pub(super) fn of(&self, key: &str, log: &Log) -> Option<Kept> {
         let mut plans = self.0.lock();
-        let at = plans.iter().position(|plan| &*plan.text == text)?;
+        let at = plans.iter().position(|plan| &*plan.key == key)?;
         let plan = plans.remove(at)?;
         if !plan.reads.iter().all(|read| read.is_current(log)) {
             return None;
         }
-        let found = plan.plan.clone();
+        let found = plan.kept.clone();
         plans.push_back(plan);
-        Some(found)
+        drop(plans);
+        match found {
+            Kept::Physical(plan) => reset_plan_states(plan).ok().map(Kept::Physical),
+            logical => Some(logical),
+        }
     }
 
-    /// Keeps the plan of a statement, if it says the same whenever it is used.
-    pub(super) fn keep(&self, text: &str, plan: &LogicalPlan) {
+    /// Keeps the plan of a text and its values, if it says the same whenever it is used.
+    pub(super) fn keep(&self, key: &str, plan: &LogicalPlan) {
         let Ok(Some(reads)) = reads_of(plan) else { return };
         let mut plans = self.0.lock();
-        plans.retain(|known| &*known.text != text);
+        plans.retain(|known| &*known.key != key);
         if plans.len() == KEPT {
             plans.pop_front();
         }
-        plans.push_back(Plan { text: text.into(), plan: plan.clone(), reads });
+        plans.push_back(Plan { key: key.into(), kept: Kept::Logical(plan.clone()), reads });
     }
+
+    /// Keeps also how a plan that is kept is to be run, if that can be done again.
+    pub(super) fn keep_physical(&self, key: &str, plan: &Arc<dyn ExecutionPlan>) {
+        if !runs_again(plan) {
+            return;
+        }
+        let mut plans = self.0.lock();
+        if let Some(known) = plans.iter_mut().find(|known| &*known.key == key) {
+            known.kept = Kept::Physical(Arc::clone(plan));
+        }
+    }
+}
+
+/// Whether a plan consists of what does the same each time: it asks for what is there now, and neither
+/// builds tables nor learns bounds while it runs.
+fn runs_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let sort = plan.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_none());
+    let merge = plan.is::<SortPreservingMergeExec>() && plan.fetch().is_none();
+    let plain = plan.is::<LatestScan>()
+        || plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<CooperativeExec>();
+    (sort || merge || plain) && plan.children().into_iter().all(runs_again)
 }
 
 /// The streams that a plan reads; `None` if it reads anything else, or depends on when it is made.

@@ -1,12 +1,12 @@
 //! Statements one after another: questions are planned here, the rest is handed on.
 
 use super::answer::Deadline;
-use super::plans::is_timeless;
+use super::plans::{Kept, is_timeless};
 use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -49,6 +49,10 @@ impl Session {
     /// # Errors
     /// The first statement that is refused; the detail says which ones were done before it.
     pub async fn run(&self, text: &str, params: &Parameters) -> Result<Reply, QueryError> {
+        let question = Question::new(text, params);
+        if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
+            return Ok(Reply::Rows(self.ask(How::Kept(kept), &question).await?));
+        }
         let mut statements = parse_statements(text)?;
         let Some(last) = statements.pop() else {
             return Err(SqlError::new("there is no statement in the text").into());
@@ -60,12 +64,13 @@ impl Session {
             .with_hint("send questions one by one")
             .into());
         }
+        let question = if statements.is_empty() { question } else { question.among_others() };
         let mut messages = Vec::new();
         for statement in statements {
-            let outcome = self.one(statement, text, params).await;
+            let outcome = self.one(statement, &question).await;
             messages.push(outcome.map_err(|error| after(&messages, error))?.message());
         }
-        match self.one(last, text, params).await.map_err(|error| after(&messages, error))? {
+        match self.one(last, &question).await.map_err(|error| after(&messages, error))? {
             Outcome::Rows(answer) => Ok(Reply::Rows(answer)),
             Outcome::Done(message) => {
                 messages.push(message);
@@ -78,9 +83,15 @@ impl Session {
     /// # Errors
     /// The text is not one question, or it is refused.
     pub async fn query(&self, text: &str, params: &Parameters) -> Result<Answer, QueryError> {
+        let question = Question::new(text, params);
+        if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
+            return self.ask(How::Kept(kept), &question).await;
+        }
         let mut statements = parse_statements(text)?;
         match (statements.pop(), statements.is_empty()) {
-            (Some(Statement::Query(statement)), true) => self.ask(*statement, text, params).await,
+            (Some(Statement::Query(statement)), true) => {
+                self.ask(How::Said(*statement), &question).await
+            }
             _ => Err(SqlError::new("expected one SELECT").into()),
         }
     }
@@ -88,18 +99,17 @@ impl Session {
     async fn one(
         &self,
         statement: Statement,
-        text: &str,
-        params: &Parameters,
+        question: &Question<'_>,
     ) -> Result<Outcome, QueryError> {
         match statement {
             Statement::Query(statement) => {
-                Ok(Outcome::Rows(self.ask(*statement, text, params).await?))
+                Ok(Outcome::Rows(self.ask(How::Said(*statement), question).await?))
             }
             Statement::Show(what) => {
                 Ok(Outcome::Rows(Box::pin(self.query(listing(what), &Parameters::none())).await?))
             }
             Statement::CreateTable(table) => self.create_table(table).await.map(Outcome::Done),
-            Statement::Insert(insert) => self.insert(insert, text, params).await.map(Outcome::Done),
+            Statement::Insert(insert) => self.insert(insert, question).await.map(Outcome::Done),
             other => {
                 let StatementOutcome { message, rows } = self.statements.execute(other).await?;
                 Ok(match rows {
@@ -110,50 +120,64 @@ impl Session {
         }
     }
 
-    async fn ask(
-        &self,
-        mut statement: PlannedStatement,
-        text: &str,
-        params: &Parameters,
-    ) -> Result<Answer, QueryError> {
+    async fn ask(&self, how: How, question: &Question<'_>) -> Result<Answer, QueryError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let concurrent_max = self.limits.concurrent_max;
         let permit = permit.map_err(|_| QueryError::Busy { concurrent_max })?;
-        params.bind(&mut statement)?;
         let seconds = self.limits.seconds_max;
         let deadline = Deadline { at: Instant::now() + self.time(), seconds };
-        let planned = tokio::time::timeout_at(deadline.at, self.start(statement)).await;
+        let how = how.bound(question.params)?;
+        let planned = tokio::time::timeout_at(deadline.at, self.start(how, question)).await;
         let batches = planned
             .map_err(|_| QueryError::Time { seconds })?
-            .map_err(|error| QueryError::from_datafusion(&error, text))?;
-        Ok(Answer::within(batches, text, permit, deadline))
+            .map_err(|error| QueryError::from_datafusion(&error, question.text))?;
+        Ok(Answer::within(batches, question.text, permit, deadline))
     }
 
     async fn start(
         &self,
-        statement: PlannedStatement,
-    ) -> datafusion::error::Result<datafusion::execution::SendableRecordBatchStream> {
-        let state = self.state();
-        let plan = self.planned(&state, statement).await?;
-        let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
-        execute_stream(yielding(plan)?, state.task_ctx())
+        how: How,
+        question: &Question<'_>,
+    ) -> datafusion::error::Result<SendableRecordBatchStream> {
+        let plan = match how {
+            How::Kept(Kept::Physical(plan)) => plan,
+            How::Kept(Kept::Logical(plan)) => self.physical(&self.state(), &plan, question).await?,
+            How::Said(statement) => {
+                let state = self.state();
+                let plan = self.planned(&state, statement, question).await?;
+                self.physical(&state, &plan, question).await?
+            }
+        };
+        execute_stream(plan, Arc::clone(&self.task))
     }
 
-    /// The plan of a statement, optimised; the one that was made before if there is one.
+    /// How a plan is run.
+    async fn physical(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+        question: &Question<'_>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let plan = state.query_planner().create_physical_plan(plan, state).await?;
+        let plan = yielding(plan)?;
+        if question.alone {
+            self.plans.keep_physical(&question.key, &plan);
+        }
+        Ok(plan)
+    }
+
+    /// The plan of a statement, optimised; it is kept if it may be.
     async fn planned(
         &self,
         state: &SessionState,
         statement: PlannedStatement,
+        question: &Question<'_>,
     ) -> datafusion::error::Result<LogicalPlan> {
-        let text = statement.to_string();
-        if let Some(plan) = self.plans.of(&text, &self.sources.log) {
-            return Ok(plan);
-        }
         let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
         let optimised = state.optimize(&plan)?;
-        if is_timeless(&plan) {
-            self.plans.keep(&text, &optimised);
+        if question.alone && is_timeless(&plan) {
+            self.plans.keep(&question.key, &optimised);
         }
         Ok(optimised)
     }
@@ -174,12 +198,12 @@ impl Session {
     async fn insert(
         &self,
         statement: InsertStatement,
-        text: &str,
-        params: &Parameters,
+        question: &Question<'_>,
     ) -> Result<String, QueryError> {
         let InsertStatement { table, columns, source, .. } = statement;
-        let question = PlannedStatement::Statement(Box::new(ast::Statement::Query(source)));
-        let answer = self.ask(question, text, params).await?;
+        let source = PlannedStatement::Statement(Box::new(ast::Statement::Query(source)));
+        let question = Question::new(question.text, question.params).among_others();
+        let answer = self.ask(How::Said(source), &question).await?;
         let rows = gathered(answer).await?;
         let count = self.insert_rows(&table, columns, rows).await?;
         Ok(format!("{count} {} into '{table}'", if count == 1 { "row" } else { "rows" }))
@@ -199,6 +223,43 @@ impl Session {
         let table = table.to_owned();
         let inserted = blocking(move || references.insert(&table, &columns, &rows)).await?;
         inserted.map_err(refused)
+    }
+}
+
+/// A text and its values.
+struct Question<'q> {
+    text: &'q str,
+    params: &'q Parameters,
+    key: String,
+    /// The text is this question and nothing else, so that its plan may be kept under it.
+    alone: bool,
+}
+
+impl<'q> Question<'q> {
+    fn new(text: &'q str, params: &'q Parameters) -> Self {
+        Self { text, params, key: params.key(text), alone: true }
+    }
+
+    /// It is a part of its text.
+    fn among_others(self) -> Self {
+        Self { alone: false, ..self }
+    }
+}
+
+/// How a question is to be answered.
+enum How {
+    /// As when it was asked before.
+    Kept(Kept),
+    /// By a statement that is to be planned.
+    Said(PlannedStatement),
+}
+
+impl How {
+    fn bound(mut self, params: &Parameters) -> Result<Self, SqlError> {
+        if let Self::Said(statement) = &mut self {
+            params.bind(statement)?;
+        }
+        Ok(self)
     }
 }
 
