@@ -2,9 +2,11 @@
 //! decides.
 
 mod open;
+mod produce;
 
 use crate::climate::{self, PARTITIONS, rows, values};
 use crate::model::Model;
+use produce::Producer;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) full: u64,
     pub(crate) confirmed: u64,
     pub(crate) unconfirmed: u64,
+    pub(crate) retried: u64,
     pub(crate) seen: u64,
     pub(crate) segments: u64,
 }
@@ -41,6 +44,7 @@ impl Outcome {
         self.full += other.full;
         self.confirmed += other.confirmed;
         self.unconfirmed += other.unconfirmed;
+        self.retried += other.retried;
         self.seen += other.seen;
         self.segments += other.segments;
     }
@@ -61,6 +65,8 @@ struct World<'a> {
     models: Vec<Model>,
     readers: Vec<PartitionReader>,
     waiting: Vec<Sent>,
+    /// One for each partition.
+    producers: Vec<Producer>,
     /// Catalog entries that were confirmed.
     notes: BTreeMap<String, Vec<u8>>,
     next_value: u64,
@@ -85,6 +91,7 @@ pub(crate) fn run(
         models: (0..PARTITIONS).map(|_| Model::default()).collect(),
         readers: Vec::new(),
         waiting: Vec::new(),
+        producers: (0..PARTITIONS).map(|_| Producer::default()).collect(),
         notes: BTreeMap::new(),
         next_value: 0,
         last_append: AppendTime(0),
@@ -106,7 +113,8 @@ impl World<'_> {
     fn step(&mut self) -> Result<(), String> {
         self.clock.advance(Duration::from_micros(self.rng.random_range(0..50_000)));
         match self.rng.random_range(0..1000) {
-            0..450 => self.append()?,
+            0..350 => self.append()?,
+            350..450 => self.produce()?,
             450..730 => {
                 self.log()?.step_committers();
             }
@@ -180,7 +188,7 @@ impl World<'_> {
                 Some(Err(_)) => self.outcome.unconfirmed += 1,
             }
         }
-        Ok(())
+        self.collect_produced()
     }
 
     /// Readers at the tail, which get most from memory.

@@ -26,6 +26,7 @@ fn whatever_the_disk_does_nothing_that_was_confirmed_is_lost() {
         assert!(total.cuts > 5 * n && total.cuts_in_recovery > n, "{total:?}");
         assert!(total.failures > 2 * n && total.failures_in_recovery > n / 10, "{total:?}");
         assert!(total.confirmed > 20 * n && total.unconfirmed > n, "{total:?}");
+        assert!(total.retried > n, "{total:?}");
         assert!(total.full > n / 10 && total.seen > 20 * n && total.segments > n, "{total:?}");
     }
 }

@@ -19,6 +19,7 @@ impl World<'_> {
         self.outcome.cuts += 1;
         self.outcome.unconfirmed += self.waiting.len() as u64;
         self.waiting.clear();
+        self.forget_answers();
         self.readers.clear();
         // The process is gone with the power: nothing it still does reaches the disk.
         self.power.cut_power_in(0);
@@ -42,6 +43,7 @@ impl World<'_> {
         self.log()?.stop();
         self.collect()?;
         self.waiting.clear();
+        self.forget_answers();
         self.readers.clear();
         self.log = None;
         if self.power.is_off() {
