@@ -158,7 +158,10 @@ fn context(sources: &Sources, limits: &QueryLimits) -> datafusion::error::Result
         .with_default_catalog_and_schema(CATALOG, PUBLIC)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true);
-    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    let execution = &mut config.options_mut().execution;
+    execution.time_zone = Some("UTC".to_owned());
+    // A few latest readings are not worth a second thread.
+    execution.use_row_number_estimates_to_optimize_partitioning = true;
     config.options_mut().sql_parser.collect_spans = true;
     let named = NonZeroUsize::new(CONSUMERS_NAMED).expect("a constant above zero");
     let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limits.memory_bytes_max), named);

@@ -97,8 +97,23 @@ impl Building {
     }
 
     pub async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
-        let reply = self.session.run(sql, &Parameters::none()).await?;
+        self.rows_with(sql, &Parameters::none()).await
+    }
+
+    async fn rows_with(
+        &self,
+        sql: &str,
+        values: &Parameters,
+    ) -> Result<Vec<RecordBatch>, QueryError> {
+        let reply = self.session.run(sql, values).await?;
         reply.into_answer().collect(usize::MAX).await
+    }
+
+    /// The answer to a text with these values as a table.
+    pub async fn ask_with(&self, sql: &str, values: serde_json::Value) -> String {
+        let values = Parameters::from_json(values).unwrap();
+        let batches = self.rows_with(sql, &values).await.unwrap();
+        pretty_format_batches(&batches).unwrap().to_string()
     }
 
     /// The answer as a table.

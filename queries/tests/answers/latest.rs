@@ -80,6 +80,32 @@ async fn a_question_asked_again_sees_new_readings_new_rooms_and_new_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_text_asked_again_with_other_values_or_by_several_at_once_is_answered_each_time() {
+    let building = Building::new();
+    let text = "SELECT room, temperature FROM latest.climate WHERE room = $room ORDER BY room";
+    for round in 0..3 {
+        let readings: Vec<_> = (0..4)
+            .map(|room| {
+                let at = MIDNIGHT_US + i64::from(round);
+                Building::reading(&room.to_string(), at, f64::from(10 * round + room), None)
+            })
+            .collect();
+        building.publish(&readings);
+        let asked = (0..12).map(|n| {
+            let (building, room) = (&building, n % 4);
+            async move {
+                let values = serde_json::json!({"room": room.to_string()});
+                let got = building.ask_with(text, values).await;
+                let temperature = f64::from(10 * round + room);
+                assert!(got.contains(&format!("| {room}    | {temperature:.1} ")), "{got}");
+                assert_eq!(got.matches(".0 ").count(), 1, "{got}");
+            }
+        });
+        futures::future::join_all(asked).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn now_is_when_a_question_is_asked_however_often_it_was_asked_before() {
     let building = Building::new();
     building.publish(&[Building::reading("1", MIDNIGHT_US + 24 * HOUR_US, 20.0, None)]);
