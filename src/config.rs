@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_engine::runtime::follower::RULE_MEMORY_MAX;
+use weir_ingest::doors::mqtt::MqttLimits;
 use weir_ingest::model::Limits;
 use weir_queries::session::QueryLimits;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where HTTP listens; loopback only until tokens and TLS exist. Port 0 takes a free one.
     pub http: SocketAddr,
+    /// Where MQTT listens; loopback only, as above. Without it there is no MQTT door.
+    pub mqtt: Option<SocketAddr>,
     /// Doors and log.
     pub ingest: Ingest,
     /// Rules, alarms, delivery.
@@ -32,6 +35,7 @@ impl Default for Config {
         Self {
             data: PathBuf::from("data"),
             http: SocketAddr::from(([127, 0, 0, 1], 8520)),
+            mqtt: None,
             ingest: Ingest::default(),
             engine: Engine::default(),
             queries: QueryLimits::default(),
@@ -51,6 +55,8 @@ pub struct Ingest {
     pub linger_us: u64,
     /// Bounds of doors and log.
     pub limits: Limits,
+    /// Bounds of the MQTT door, and what it passes on.
+    pub mqtt: MqttLimits,
 }
 
 impl Default for Ingest {
@@ -60,6 +66,7 @@ impl Default for Ingest {
             segment_age_s_max: 3600,
             linger_us: 0,
             limits: Limits::default(),
+            mqtt: MqttLimits::default(),
         }
     }
 }
@@ -96,11 +103,12 @@ impl Config {
     /// # Errors
     /// The sentence that says what to change.
     pub fn check(&self) -> Result<()> {
-        if !self.http.ip().is_loopback() {
-            bail!(
-                "http = \"{}\" is not a loopback address; until tokens and TLS exist weir listens on 127.0.0.1 or [::1] only: put a proxy that authenticates before it",
-                self.http
-            );
+        for (key, address) in [("http", Some(self.http)), ("mqtt", self.mqtt)] {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                bail!(
+                    "{key} = \"{address}\" is not a loopback address; until tokens and TLS exist weir listens on 127.0.0.1 or [::1] only: put a proxy that authenticates before it"
+                );
+            }
         }
         if self.ingest.limits.request_bytes_max > self.ingest.limits.ingest_bytes_max {
             bail!(
@@ -180,9 +188,11 @@ mod tests {
 
     #[test]
     fn an_address_beyond_this_machine_is_refused() {
-        let config = load("http = \"0.0.0.0:8520\"").expect("it is an address");
-        let error = config.check().expect_err("not loopback").to_string();
-        assert!(error.contains("loopback"), "{error}");
+        for text in ["http = \"0.0.0.0:8520\"", "mqtt = \"0.0.0.0:1883\""] {
+            let config = load(text).expect("it is an address");
+            let error = config.check().expect_err("not loopback").to_string();
+            assert!(error.contains("loopback") && error.contains(&text[..4]), "{error}");
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Where HTTP listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Where MQTT listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    mqtt: Option<SocketAddr>,
 }
 
 /// Serves until told to stop.
@@ -37,6 +40,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     if let Some(http) = arguments.http {
         config.http = http;
     }
+    config.mqtt = arguments.mqtt.or(config.mqtt);
     config.check()?;
     for line in config.lines() {
         tracing::info!(target: "weir::config", "{line}");
@@ -44,6 +48,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let server = Server::start(config, Arc::new(RealClock::new())).await?;
     let style = Style::for_stdout();
     println!("weir listens on {}", style.cyan(&format!("http://{}", server.address())));
+    if let Some(address) = server.mqtt_address() {
+        println!("weir listens on {}", style.cyan(&format!("mqtt://{address}")));
+    }
     std::io::stdout().flush()?;
     until_told_to_stop().await?;
     tracing::info!("stopping");

@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use crate::executor::Executor;
+use crate::mqtt::MqttServer;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use std::net::SocketAddr;
@@ -18,9 +19,11 @@ use weir_engine::runtime::rules::Rules;
 use weir_engine::runtime::task::CheckpointPolicy;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
+use weir_ingest::doors::mqtt::MqttDoor;
 use weir_ingest::doors::{self, IngestBudget, Metrics};
 use weir_ingest::io::{Clock, RealDisk};
 use weir_ingest::log::{Log, LogConfig};
+use weir_ingest::model::Limits;
 use weir_queries::catalog::Sources;
 use weir_queries::http::Services;
 use weir_queries::session::Session;
@@ -43,6 +46,7 @@ pub struct Server {
     outages: JoinHandle<()>,
     serving: JoinHandle<()>,
     shutdown: oneshot::Sender<()>,
+    mqtt: Option<MqttServer>,
 }
 
 impl Server {
@@ -71,7 +75,12 @@ impl Server {
             config.queries.clone(),
         )?;
         let services = Services { session: Arc::new(session), live: Arc::clone(&live) };
-        let router = routes(&config, &log, services, &executor);
+        let shared = Shared::new(&config, Arc::clone(&log));
+        let mqtt = match config.mqtt {
+            Some(address) => Some(MqttServer::start(address, shared.mqtt(&config)?).await?),
+            None => None,
+        };
+        let router = shared.routes(services, &executor);
         let (shutdown, told) = oneshot::channel::<()>();
         let limits = config.ingest.limits;
         let serving = tokio::spawn(async move {
@@ -86,12 +95,17 @@ impl Server {
         });
         let latest = tokio::spawn(read_latest(latest));
         let outages = tokio::spawn(watch_partitions(Arc::clone(&log)));
-        Ok(Self { address, log, executor, live, latest, outages, serving, shutdown })
+        Ok(Self { address, log, executor, live, latest, outages, serving, shutdown, mqtt })
     }
 
     /// Where HTTP listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where MQTT listens, if it does.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt.as_ref().map(MqttServer::address)
     }
 
     /// The log under it.
@@ -103,17 +117,21 @@ impl Server {
     /// # Errors
     /// A part ended badly; the others are stopped all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { log, executor, live, latest, outages, serving, shutdown, .. } = self;
+        let Self { log, executor, live, latest, outages, serving, shutdown, mqtt, .. } = self;
         live.stop();
         if shutdown.send(()).is_err() {
             tracing::debug!("the listener ended before");
         }
+        let told = match mqtt {
+            Some(mqtt) => mqtt.stop().await,
+            None => Ok(()),
+        };
         let served = serving.await;
         latest.abort();
         outages.abort();
         executor.stop().await;
         tokio::task::spawn_blocking(move || log.stop()).await.context("the log did not stop")?;
-        served.context("the listener ended badly")
+        served.context("the listener ended badly").and(told)
     }
 }
 
@@ -153,12 +171,34 @@ fn delivery(config: &Config) -> Result<DeliverConfig> {
     Ok(DeliverConfig { allow, ..DeliverConfig::default() })
 }
 
-fn routes(config: &Config, log: &Arc<Log>, services: Services, executor: &Arc<Executor>) -> Router {
-    let limits = config.ingest.limits.clone();
-    let budget = IngestBudget::new(limits.ingest_bytes_max);
-    doors::router(Arc::clone(log), budget, limits, Metrics::new())
-        .merge(weir_queries::http::router(services))
-        .merge(crate::deliveries::router(Arc::clone(executor)))
+/// What all doors have together: one log, one budget, one recorder.
+struct Shared {
+    log: Arc<Log>,
+    limits: Limits,
+    budget: Arc<IngestBudget>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    fn new(config: &Config, log: Arc<Log>) -> Self {
+        let limits = config.ingest.limits.clone();
+        let budget = IngestBudget::new(limits.ingest_bytes_max);
+        Self { log, limits, budget, metrics: Metrics::new() }
+    }
+
+    fn routes(&self, services: Services, executor: &Arc<Executor>) -> Router {
+        let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
+        doors::router(log, budget, self.limits.clone(), Arc::clone(&self.metrics))
+            .merge(weir_queries::http::router(services))
+            .merge(crate::deliveries::router(Arc::clone(executor)))
+    }
+
+    fn mqtt(&self, config: &Config) -> Result<Arc<MqttDoor>> {
+        let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
+        let (limits, mqtt) = (self.limits.clone(), config.ingest.mqtt.clone());
+        let metrics = Arc::clone(&self.metrics);
+        Ok(MqttDoor::new(log, budget, limits, mqtt, metrics, crate::mqtt::sources())?)
+    }
 }
 
 async fn read_latest(latest: Arc<LatestTables>) {

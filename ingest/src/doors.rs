@@ -13,14 +13,17 @@ mod dead_letters;
 mod events;
 mod health;
 mod metrics;
+pub mod mqtt;
 mod readings;
 mod receive;
+mod render;
 
 pub use accept::{ListenError, listen, serve};
 pub use answer::ErrorAnswer;
 pub use budget::{IngestBudget, OverBudget, Permit};
 pub use dead_letters::dead_letters_schema;
 pub use metrics::Metrics;
+pub use render::reading_json;
 
 use crate::log::Log;
 use crate::model::{AppendTime, Limits};

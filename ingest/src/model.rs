@@ -21,6 +21,6 @@ pub use stream::{
     StreamError, StreamOptions, TimeUnit, UnknownFields,
 };
 pub use topic::{
-    PatternIndex, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicPattern, TopicTemplate,
-    check_topic, partition_of,
+    InStream, Interest, PatternIndex, TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX, TopicError, TopicPattern,
+    TopicTemplate, check_topic, partition_of,
 };

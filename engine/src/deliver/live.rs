@@ -5,7 +5,6 @@
 //! Elsewhere: server-sent events are `queries`' wire; what an alarm's event looks like is `event`'s.
 
 mod listeners;
-mod reading_json;
 
 use super::event;
 use crate::alarms::{Transition, transition_rows};
@@ -13,13 +12,13 @@ use arrow::array::RecordBatch;
 use futures::Stream as FuturesStream;
 use listeners::{Listener, Listeners};
 use parking_lot::Mutex;
-use reading_json::reading_json;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
+use weir_ingest::doors::reading_json;
 use weir_ingest::log::{EntryBody, InternalLog, Log, LogEntry, Partition, PartitionReader, Stream};
 use weir_ingest::model::{Offset, SeriesId, TopicPattern, reading};
 

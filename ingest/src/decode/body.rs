@@ -253,12 +253,13 @@ pub(super) fn each_element<'a>(
     }
 }
 
-enum Walked {
+/// How a walk through a document ended.
+pub(super) enum Walked {
     Whole,
     Stopped,
 }
 
-fn walk(
+pub(super) fn walk(
     text: &str,
     mut element: impl FnMut(usize) -> Result<Option<usize>, ScanError>,
 ) -> Result<Walked, ScanError> {

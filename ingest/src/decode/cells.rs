@@ -4,7 +4,7 @@
 
 use super::columns::Cell;
 use super::dedupe::{PUBLISHER, dedupe_hash};
-use super::json::Envelope;
+use super::envelope::Envelope;
 use super::roles::Roles;
 use super::scan::Value;
 use super::time;

@@ -5,7 +5,8 @@
 
 use super::Decoded;
 use super::body::{BodyError, each_element, essence};
-use super::json::{Decoder, Envelope};
+use super::envelope::Envelope;
+use super::json::Decoder;
 use super::scan::{ScanError, Value};
 use super::shape::{Form, Level, RowError, Shape};
 use crate::log::Streams;
@@ -66,7 +67,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn take_event(
+    pub(super) fn take_event(
         &mut self,
         event: &CloudEvent<'_>,
         index: u32,
@@ -117,7 +118,7 @@ fn structured(
     let mut shape = Shape::default();
     let mut values = Vec::new();
     each_element(decoder, text, |decoder, at, index| {
-        let (end, event) = parse(text, at, &mut shape, &mut values)?;
+        let (end, event) = parse(text, at, &mut shape, &mut values, None)?;
         let taken = event.and_then(|event| decoder.take_event(&event, index, now));
         if let Err(reason) = taken {
             decoder.refuse(index, reason, &text.as_bytes()[at..end]);
@@ -126,19 +127,20 @@ fn structured(
     })
 }
 
-type Parsed<'e> = (usize, Result<CloudEvent<'e>, RefusalReason>);
+pub(super) type Parsed<'e> = (usize, Result<CloudEvent<'e>, RefusalReason>);
 
-/// The event at `at` and where it ends.
-fn parse<'e>(
+/// The event at `at` and where it ends; its topic path is where it was published, if that is known.
+pub(super) fn parse<'e>(
     text: &'e str,
     at: usize,
     shape: &mut Shape,
     values: &mut Vec<Value>,
+    published: Option<&'e str>,
 ) -> Result<Parsed<'e>, ScanError> {
     match shape.learn(text, at, Form::Flat, values) {
         Err(RowError::Scan(error)) => Err(error),
         Err(RowError::Refused { reason, end }) => Ok((end, Err(reason))),
-        Ok(end) => Ok((end, from_members(text, shape, values))),
+        Ok(end) => Ok((end, from_members(text, shape, values, published))),
     }
 }
 
@@ -146,6 +148,7 @@ fn from_members<'e>(
     text: &'e str,
     shape: &Shape,
     values: &[Value],
+    published: Option<&'e str>,
 ) -> Result<CloudEvent<'e>, RefusalReason> {
     let member = |name: &str| match shape.slot(Level::Row, name).map(|slot| values[slot]) {
         None | Some(Value::Null) => None,
@@ -179,11 +182,23 @@ fn from_members<'e>(
             )));
         }
     };
-    build(attribute, data)
+    build(|name| published_or(published, name, || attribute(name)), data)
+}
+
+/// An attribute; `topic` is where the event was published, if that is known.
+pub(super) fn published_or<'e>(
+    published: Option<&'e str>,
+    name: &str,
+    attribute: impl FnOnce() -> Result<Option<Cow<'e, str>>, RefusalReason>,
+) -> Result<Option<Cow<'e, str>>, RefusalReason> {
+    match published {
+        Some(topic) if name == "topic" => Ok(Some(Cow::Borrowed(topic))),
+        _ => attribute(),
+    }
 }
 
 /// Checks the attributes both bindings share.
-fn build<'e>(
+pub(super) fn build<'e>(
     attribute: impl Fn(&str) -> Result<Option<Cow<'e, str>>, RefusalReason>,
     data: Cow<'e, [u8]>,
 ) -> Result<CloudEvent<'e>, RefusalReason> {
@@ -226,7 +241,7 @@ fn binary<'e, 'h: 'e>(
     build(attribute, Cow::Borrowed(data))
 }
 
-fn check_data_type(data_type: &str) -> Result<(), RefusalReason> {
+pub(super) fn check_data_type(data_type: &str) -> Result<(), RefusalReason> {
     let is_json = matches!(data_type, "" | "application/json" | "text/json")
         || data_type.ends_with("+json")
         || data_type == "application/x-www-form-urlencoded";

@@ -6,6 +6,7 @@
 
 use super::cells::{cell_into, check_plain_data, dedupe, event_time, wrong};
 use super::columns::{Cell, Columns, Head};
+use super::envelope::Envelope;
 use super::known::{KnownTopics, Place};
 use super::scan::{ScanError, Value};
 use super::shape::{Form, Level, RowError, Shape};
@@ -68,15 +69,6 @@ impl Target {
 }
 
 type Group = Option<(PartitionId, Columns)>;
-
-/// What a row does not say itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Envelope<'e> {
-    /// A reading says all of it.
-    Reading,
-    /// A CloudEvent says where its data belongs.
-    Event { topic: &'e str, time: Option<&'e str>, source: &'e str, id: &'e str },
-}
 
 impl<'a> Decoder<'a> {
     /// A decoder over the streams known at each row; it goes on with what an earlier one learned.
@@ -187,13 +179,23 @@ impl<'a> Decoder<'a> {
         index: u32,
         now: AppendTime,
     ) -> Result<usize, ScanError> {
+        self.take_element(text, at, Envelope::Reading, index, now)
+    }
+
+    /// As [`Self::push_element`], of what `envelope` says.
+    pub(super) fn take_element(
+        &mut self,
+        text: &str,
+        at: usize,
+        envelope: Envelope<'_>,
+        index: u32,
+        now: AppendTime,
+    ) -> Result<usize, ScanError> {
         let (end, taken) = match self.shapes.read(text, at, Form::Reading) {
             Err(RowError::Scan(error)) => return Err(error),
             Err(RowError::Refused { reason, end }) => (end, Err(reason)),
             Ok((_, end)) if end - at > Limits::ROW_BYTES_MAX => (end, Err(too_large(end - at))),
-            Ok((shape, end)) => {
-                (end, self.interpret(text, shape, Envelope::Reading, None, index, now))
-            }
+            Ok((shape, end)) => (end, self.interpret(text, shape, envelope, None, index, now)),
         };
         if let Err(reason) = taken {
             self.refuse(index, reason, &text.as_bytes()[at..end]);
@@ -201,8 +203,18 @@ impl<'a> Decoder<'a> {
         Ok(end)
     }
 
+    /// Where a reading ends that begins at `at`; keeps nothing.
+    /// # Errors
+    /// The text is not JSON from there on.
+    pub(super) fn pass_over(&mut self, text: &str, at: usize) -> Result<usize, ScanError> {
+        match self.shapes.read(text, at, Form::Reading) {
+            Err(RowError::Scan(error)) => Err(error),
+            Err(RowError::Refused { end, .. }) | Ok((_, end)) => Ok(end),
+        }
+    }
+
     /// Keeps a refusal.
-    pub(super) fn refuse(&mut self, index: u32, reason: RefusalReason, row: &[u8]) {
+    pub fn refuse(&mut self, index: u32, reason: RefusalReason, row: &[u8]) {
         let payload = row[..row.len().min(Limits::DEAD_LETTER_BYTES_MAX)].to_vec();
         self.bytes += REFUSAL_BYTES + payload.len();
         self.refused.push(Refusal { index, reason, payload });
@@ -362,14 +374,20 @@ impl<'a> Decoder<'a> {
         shape: ShapeId,
         envelope: Envelope<'t>,
     ) -> Result<Cow<'t, str>, RefusalReason> {
-        if let Envelope::Event { topic, .. } = envelope {
-            return Ok(Cow::Borrowed(topic));
-        }
-        let slot = self.shapes.topic(shape).ok_or(RefusalReason::MissingTopic)?;
-        match self.shapes.values[slot] {
-            Value::Text(topic) => Ok(topic.of(text)),
-            Value::Null => Err(RefusalReason::MissingTopic),
-            ref other => Err(wrong("topic", "a text", other.describe(text))),
+        let said = self.shapes.topic(shape).map(|slot| self.shapes.values[slot]);
+        let topic = match envelope {
+            Envelope::Event { topic, .. } => return Ok(Cow::Borrowed(topic)),
+            Envelope::Published { topic } => Some(topic),
+            Envelope::Reading => None,
+        };
+        match (said, topic) {
+            (None | Some(Value::Null), Some(topic)) => Ok(Cow::Borrowed(topic)),
+            (None | Some(Value::Null), None) => Err(RefusalReason::MissingTopic),
+            (Some(Value::Text(said)), Some(topic)) if said.of(text) != topic => {
+                Err(wrong("topic", "the topic it is published to", format!("'{}'", said.of(text))))
+            }
+            (Some(Value::Text(said)), _) => Ok(said.of(text)),
+            (Some(other), _) => Err(wrong("topic", "a text", other.describe(text))),
         }
     }
 
@@ -437,22 +455,6 @@ impl<'a> Decoder<'a> {
 }
 
 type Checked = (EventTime, Option<EventTime>, Option<[u8; 16]>);
-
-impl<'e> Envelope<'e> {
-    fn form(self) -> Form {
-        match self {
-            Self::Reading => Form::Reading,
-            Self::Event { .. } => Form::Flat,
-        }
-    }
-
-    fn time(self) -> Option<&'e str> {
-        match self {
-            Self::Reading => None,
-            Self::Event { time, .. } => time,
-        }
-    }
-}
 
 fn finished(
     stream: &Arc<Stream>,

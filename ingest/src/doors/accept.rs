@@ -62,7 +62,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-fn check_loopback(address: SocketAddr) -> Result<(), ListenError> {
+pub(super) fn check_loopback(address: SocketAddr) -> Result<(), ListenError> {
     if address.ip().is_loopback() { Ok(()) } else { Err(ListenError::NotLoopback(address)) }
 }
 

@@ -52,6 +52,14 @@ impl IngestBudget {
         Ok(Permit { units, held })
     }
 
+    /// Takes `bytes`, as soon as they are there: for a door that reads no further meanwhile.
+    pub async fn wait(&self, bytes: usize) -> Permit {
+        let units = Arc::clone(&self.units);
+        let n = u32::try_from(units_of(bytes).min(self.units_max)).unwrap_or(u32::MAX);
+        let held = Arc::clone(&units).acquire_many_owned(n).await;
+        Permit { units, held: held.expect("the budget is never closed") }
+    }
+
     /// Bytes held now.
     pub fn in_flight(&self) -> usize {
         (self.units_max - self.units.available_permits()) * UNIT_BYTES
@@ -73,6 +81,12 @@ impl Permit {
             self.held.merge(acquire(&self.units, missing)?);
         }
         Ok(())
+    }
+
+    /// Gives back what goes beyond `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let extra = self.held.num_permits().saturating_sub(units_of(bytes));
+        drop(self.held.split(extra));
     }
 
     /// Bytes held.
@@ -103,7 +117,8 @@ mod tests {
         assert_eq!((budget.in_flight(), permit.bytes()), (8 * 1024, 8 * 1024));
         assert_eq!(permit.grow_to(11 * 1024), Err(OverBudget::Server));
         assert_eq!(budget.take(3 * 1024).err(), Some(OverBudget::Server));
-        let other = budget.take(2 * 1024).expect("room");
+        permit.shrink_to(7 * 1024);
+        let other = budget.take(3 * 1024).expect("room");
         drop((permit, other));
         assert_eq!(budget.in_flight(), 0);
     }

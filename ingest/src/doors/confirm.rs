@@ -7,7 +7,7 @@ use super::answer::ErrorAnswer;
 use super::budget::{OverBudget, Permit};
 use super::dead_letters;
 use super::{Door, receive::over_budget};
-use crate::decode::{Decoded, DecodedRows};
+use crate::decode::{Decoded, DecodedRows, topic_of};
 use crate::log::{AppendError, Appended, CatalogError, Receipt};
 use crate::model::{AppendTime, Refusal};
 use axum::Json;
@@ -51,11 +51,13 @@ pub(super) async fn confirm(
     if validate == Validate::All && !decoded.refused.is_empty() {
         return all_or_nothing(&decoded).into_response();
     }
-    if let Err(error) = permit.grow_to(decoded.bytes).and_then(|()| room(door, &decoded.rows)) {
+    let bytes_max = door.limits.partition_bytes_max;
+    if let Err(error) = permit.grow_to(decoded.bytes).and_then(|()| room(bytes_max, &decoded.rows))
+    {
         return over_budget(error).into_response();
     }
     let Decoded { rows, refused, .. } = decoded;
-    let letters = dead_letters::append(&door.log, name, &refused, now);
+    let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
     let waiting: Vec<(Receipt, Vec<u32>)> = rows.into_iter().map(append).collect();
     let mut outcome = Outcome::default();
     for (receipt, indexes) in waiting {
@@ -71,16 +73,16 @@ pub(super) async fn confirm(
 }
 
 /// One partition whose disk is slow must not use up the budget of all (P10).
-fn room(door: &Door, rows: &[DecodedRows]) -> Result<(), OverBudget> {
+pub(super) fn room(bytes_max: usize, rows: &[DecodedRows]) -> Result<(), OverBudget> {
     let waiting =
         |rows: &DecodedRows| rows.stream.partitions()[rows.partition.0 as usize].waiting_bytes();
-    match rows.iter().all(|rows| waiting(rows) <= door.limits.partition_bytes_max) {
+    match rows.iter().all(|rows| waiting(rows) <= bytes_max) {
         true => Ok(()),
         false => Err(OverBudget::Partition),
     }
 }
 
-fn append(rows: DecodedRows) -> (Receipt, Vec<u32>) {
+pub(super) fn append(rows: DecodedRows) -> (Receipt, Vec<u32>) {
     let DecodedRows { stream, partition, batch, indexes } = rows;
     let receipt = stream.partitions()[partition.0 as usize].append(batch);
     (receipt, indexes)
@@ -139,7 +141,7 @@ impl Outcome {
     }
 }
 
-fn is_full(error: &AppendError) -> bool {
+pub(super) fn is_full(error: &AppendError) -> bool {
     matches!(error, AppendError::Full { .. } | AppendError::Catalog(CatalogError::Full))
 }
 

@@ -3,7 +3,6 @@
 //! Promise: what a door refuses can be listed by SQL with its reason and its bytes, cut at
 //! `Limits::DEAD_LETTER_BYTES_MAX`.
 
-use crate::decode::topic_of;
 use crate::log::{InternalLog, Log, Receipt};
 use crate::model::{AppendTime, Refusal};
 use arrow::array::{
@@ -28,24 +27,31 @@ pub fn dead_letters_schema() -> SchemaRef {
     ]))
 }
 
-/// Queues refused rows; `None` if there are none.
+/// Queues refused rows; `None` if there are none. `topic` says where a row was meant to go.
 pub(super) fn append(
     log: &Log,
     door: &'static str,
     refused: &[Refusal],
+    topic: impl Fn(&Refusal) -> Option<String>,
     now: AppendTime,
 ) -> Option<Receipt> {
-    let batch = (!refused.is_empty()).then(|| batch(log, door, refused, now))?;
+    let batch = (!refused.is_empty()).then(|| batch(log, door, refused, topic, now))?;
     Some(log.internal(InternalLog::DeadLetters).append(batch))
 }
 
-fn batch(log: &Log, door: &str, refused: &[Refusal], now: AppendTime) -> RecordBatch {
+fn batch(
+    log: &Log,
+    door: &str,
+    refused: &[Refusal],
+    topic: impl Fn(&Refusal) -> Option<String>,
+    now: AppendTime,
+) -> RecordBatch {
     let rows = refused.len();
     let mut topics = StringBuilder::new();
     let mut streams = StringBuilder::new();
     let mut payloads = BinaryBuilder::new();
     for refusal in refused {
-        let topic = topic_of(&refusal.payload);
+        let topic = topic(refusal);
         streams.append_option(topic.as_deref().and_then(|topic| stream_of(log, topic)));
         topics.append_option(topic);
         payloads.append_value(&refusal.payload);

@@ -3,8 +3,10 @@
 //! Promise: one set of rules (MQTT's) at every door; paths are compared byte by byte, never decoded.
 
 mod index;
+mod interest;
 
 pub use index::PatternIndex;
+pub use interest::{InStream, Interest};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -38,6 +40,9 @@ pub enum TopicError {
     /// `+` or `#` in a published path.
     #[error("the topic contains the wildcard '{0}'; publish to one concrete topic")]
     Wildcard(char),
+    /// `$` at its start, where that is the server's own.
+    #[error("the topic begins with '$', which only the server publishes under; use another one")]
+    Reserved,
     /// A template level that is neither text nor one `{name}`.
     #[error("'{0}' is not a level of a topic template: write plain text or one {{name}}")]
     BadCapture(String),
@@ -246,6 +251,17 @@ impl TopicPattern {
     /// # Errors
     /// Empty, too long, too deep, a NUL, a wildcard inside a level, or a rest wildcard before the end.
     pub fn parse(text: &str) -> Result<Self, TopicError> {
+        Self::with_words(text, &["+", "*"], &["#", "**"])
+    }
+
+    /// As [`Self::parse`], where `*` is a character like others: an MQTT filter.
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn of_filter(text: &str) -> Result<Self, TopicError> {
+        Self::with_words(text, &["+"], &["#"])
+    }
+
+    fn with_words(text: &str, one: &[&str], rest: &[&str]) -> Result<Self, TopicError> {
         check_shape(text)?;
         if text.contains('\0') {
             return Err(TopicError::Nul);
@@ -254,9 +270,11 @@ impl TopicPattern {
         let mut parts = text.split('/').peekable();
         while let Some(part) = parts.next() {
             levels.push(match part {
-                "+" | "*" => PatternLevel::One,
-                "#" | "**" if parts.peek().is_none() => PatternLevel::Rest,
-                "#" | "**" => return Err(TopicError::RestNotLast(part.to_owned())),
+                _ if one.contains(&part) => PatternLevel::One,
+                _ if rest.contains(&part) => match parts.peek() {
+                    None => PatternLevel::Rest,
+                    Some(_) => return Err(TopicError::RestNotLast(part.to_owned())),
+                },
                 _ => match part.chars().find(|c| matches!(c, '+' | '#')) {
                     Some(wildcard) => return Err(TopicError::Wildcard(wildcard)),
                     None => PatternLevel::Text(part.to_owned()),

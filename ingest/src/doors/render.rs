@@ -1,13 +1,17 @@
-//! One stored reading as JSON: `{"topic":...,"time":...,<fields that are not null>}`.
+//! Rows of the log as what leaves by a door.
+//!
+//! Promise: one stored reading is `{"topic":...,"time":...,<fields that are not null>}`, the same at every
+//! door.
 
-use crate::deliver::event::rfc3339;
+use crate::model::{EventTime, reading};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use chrono::{DateTime, SecondsFormat};
 use serde_json::Value;
-use weir_ingest::model::{EventTime, reading};
+use std::fmt::Write;
 
 /// The JSON text of row `row` of a stored batch.
-pub(super) fn reading_json(batch: &RecordBatch, row: usize, topic: &str) -> String {
+pub fn reading_json(batch: &RecordBatch, row: usize, topic: &str) -> String {
     let time = rfc3339(EventTime(reading::time_column(batch)[row]));
     let mut json = format!("{{\"topic\":{},\"time\":\"{time}\"", Value::from(topic));
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).skip(2) {
@@ -16,7 +20,8 @@ pub(super) fn reading_json(batch: &RecordBatch, row: usize, topic: &str) -> Stri
             continue;
         }
         let value = cell(column.as_ref(), row);
-        json.push_str(&format!(",{}:{value}", Value::from(field.name().as_str())));
+        write!(json, ",{}:{value}", Value::from(field.name().as_str()))
+            .expect("writing to a String cannot fail");
     }
     json.push('}');
     json
@@ -33,5 +38,13 @@ fn cell(column: &dyn Array, row: usize) -> Value {
             Value::from(rfc3339(EventTime(time)))
         }
         _ => Value::Null,
+    }
+}
+
+/// Microseconds since 1970 as RFC 3339 UTC.
+fn rfc3339(time: EventTime) -> String {
+    match DateTime::from_timestamp_micros(time.0) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        None => format!("{} us", time.0),
     }
 }

@@ -1,0 +1,337 @@
+//! The task of one connection: bytes in, packets out.
+//!
+//! Promise: messages that came together are queued together and confirmed in order, and the next ones are
+//! read while they wait (pipelined); nothing is read while as much waits as may, or while the client does
+//! not read what it is sent (P9). Elsewhere: rules of the protocol are `session`'s.
+
+mod catching_up;
+mod greeting;
+mod subscribing;
+mod writing;
+
+use super::MqttDoor;
+use super::ending::Ending;
+use super::hub::Seat;
+use super::message::Place;
+use super::publish::Ack;
+use super::session::Step;
+use super::verdict::Verdict;
+use super::wire::{Version, Wire};
+use crate::doors::budget::Permit;
+use crate::log::PartitionReader;
+use bytes::BytesMut;
+use greeting::Greeted;
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v5::DisconnectReasonCode;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use writing::Owner;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes that may wait to be written before no more packets are made.
+const WRITE_BYTES: usize = 64 * 1024;
+/// What a row takes besides its payload, about.
+const ROW_BYTES: usize = 128;
+/// Batches of one connection that wait for the log at once.
+const BATCHES_MAX: usize = 64;
+/// How long a client may take to read the last packet.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type Settling = Pin<Box<dyn Future<Output = Vec<Ack>> + Send>>;
+
+/// One connection, its client known.
+pub(super) struct Connection<'d> {
+    door: &'d MqttDoor,
+    stream: TcpStream,
+    wire: Wire,
+    version: Version,
+    seat: Arc<Seat>,
+    link: u64,
+    /// Bytes that are not a whole packet yet.
+    input: BytesMut,
+    permit: Option<Permit>,
+    /// It waits for the budget before it reads on.
+    starved: bool,
+    output: BytesMut,
+    settling: VecDeque<Settling>,
+    /// Messages in `settling`.
+    unsettled: usize,
+    /// Silence after which the client is gone.
+    patience: Option<Duration>,
+    heard: Instant,
+    aliases: greeting::Aliases,
+    /// Where it reads the log itself.
+    reader: Option<(Place, PartitionReader)>,
+}
+
+/// How a connection goes.
+enum End {
+    /// The client said goodbye, or is gone.
+    Gone,
+    /// It is told why.
+    Told(Ending),
+}
+
+/// Serves a connection until it ends or `stop` says so.
+pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Receiver<bool>) {
+    let patience = Duration::from_millis(door.limits.header_timeout_ms);
+    let greeted = match tokio::time::timeout(patience, greeting::greet(door, stream)).await {
+        Ok(Some(greeted)) => greeted,
+        Ok(None) | Err(_) => return door.count("weir_mqtt_refused_total", "connect", 1),
+    };
+    let Greeted { mut connection, will } = greeted;
+    if let Some(will) = will {
+        door.publish_will(will).await;
+    }
+    let end = connection.run(stop).await;
+    if let End::Told(ending) = &end {
+        let (client, why) = (&connection.seat.session.lock().client.clone(), &ending.what);
+        tracing::debug!(%client, code = ?ending.code, %why, "an MQTT connection ends");
+        connection.say(ending.packet());
+    }
+    let now = door.now().0;
+    let will = door.hub.disconnect(&connection.seat, connection.link, now, &door.mqtt);
+    drop(tokio::time::timeout(FAREWELL, connection.farewell()).await);
+    if let Some(will) = will {
+        door.publish_will(will).await;
+    }
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, mut stop: watch::Receiver<bool>) -> End {
+        let mut stopped = std::pin::pin!(async move {
+            drop(stop.wait_for(|stop| *stop).await);
+        });
+        let seat = Arc::clone(&self.seat);
+        loop {
+            if let Err(end) = self.parse().await {
+                return end;
+            }
+            if self.fill_output() == Owner::Another {
+                let what = "another connection has this client identifier now";
+                return told(DisconnectReasonCode::SessionTakenOver, what);
+            }
+            if self.write_some().is_err() {
+                return End::Gone;
+            }
+            let behind = self.behind();
+            if let Some((place, from)) = behind {
+                self.catch_up(place, from).await;
+            }
+            let (reads, writes) = (self.may_read(), !self.output.is_empty());
+            let (waits, wanted) = (self.starved, self.wanted_bytes());
+            let deadline = self.patience.map(|patience| self.heard + patience);
+            tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    let end = told(DisconnectReasonCode::ServerShuttingDown, "the server stops");
+                    return self.settle().await.err().unwrap_or(end);
+                }
+                acks = next_settled(&mut self.settling), if !self.settling.is_empty() => {
+                    if let Err(end) = self.confirm(acks) {
+                        return end;
+                    }
+                }
+                () = seat.bell.notified() => {}
+                ready = self.stream.writable(), if writes => {
+                    if ready.is_err() { return End::Gone }
+                }
+                permit = self.door.budget.wait(wanted), if reads && waits => {
+                    (self.permit, self.starved) = (Some(permit), false);
+                    if self.read().is_err() { return End::Gone }
+                }
+                ready = self.stream.readable(), if reads && !waits => {
+                    if ready.is_err() || self.read().is_err() { return End::Gone }
+                }
+                () = tokio::task::yield_now(), if behind.is_some() => {}
+                () = until(deadline), if reads && !waits => {
+                    let what = "nothing was heard for one and a half times the keep-alive";
+                    return told(DisconnectReasonCode::KeepAliveTimeout, what);
+                }
+            }
+            if !reads || waits {
+                self.heard = Instant::now();
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.unsettled < usize::from(self.door.mqtt.in_flight_max)
+            && self.settling.len() < BATCHES_MAX
+            && self.output.len() < WRITE_BYTES
+    }
+
+    /// Bytes that the next read may fill, all of them with a permit.
+    fn wanted_bytes(&self) -> usize {
+        self.input.len() + READ_BYTES
+    }
+
+    /// Whether the budget has room for another read now.
+    fn has_permit(&mut self) -> bool {
+        let bytes = self.wanted_bytes();
+        match &mut self.permit {
+            Some(permit) => permit.grow_to(bytes).is_ok(),
+            None => {
+                self.permit = self.door.budget.take(bytes).ok();
+                self.permit.is_some()
+            }
+        }
+    }
+
+    /// Reads what is there, if the budget has room for it.
+    fn read(&mut self) -> io::Result<()> {
+        if !self.has_permit() {
+            // What is held already comes back first, or two connections would wait for each other.
+            (self.permit, self.starved) = (None, true);
+            return Ok(());
+        }
+        self.input.reserve(READ_BYTES);
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                self.heard = Instant::now();
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every whole packet of the input.
+    async fn parse(&mut self) -> Result<(), End> {
+        let mut batch: Vec<Box<Publish>> = Vec::new();
+        while self.unsettled + batch.len() < usize::from(self.door.mqtt.in_flight_max) {
+            let packet = match self.wire.take(&mut self.input) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => break,
+                Err(error) => return Err(self.broken(batch, error.into()).await),
+            };
+            let step = self.seat.session.lock().take(packet);
+            match step {
+                Ok(Step::Publish(publish)) => batch.push(publish),
+                Ok(Step::Repeat(id)) => {
+                    self.queue(&mut batch).await?;
+                    let verdict = Verdict::Taken;
+                    let ack = vec![Ack { id: Some(id), qos: QoS::ExactlyOnce, verdict }];
+                    self.settling.push_back(Box::pin(std::future::ready(ack)));
+                    self.unsettled += 1;
+                }
+                Ok(Step::Nothing) => {}
+                Ok(Step::Answer(packet)) => self.say(packet),
+                Ok(Step::Subscribe(subscribe)) => {
+                    self.queue(&mut batch).await?;
+                    self.subscribe(subscribe);
+                }
+                Ok(Step::Unsubscribe(unsubscribe)) => {
+                    self.queue(&mut batch).await?;
+                    self.unsubscribe(&unsubscribe);
+                }
+                Ok(Step::Leave(_)) => {
+                    self.queue(&mut batch).await?;
+                    return Err(End::Gone);
+                }
+                Err(ending) => return Err(self.broken(batch, ending).await),
+            }
+        }
+        self.queue(&mut batch).await?;
+        if self.input.is_empty() {
+            self.permit = None;
+            // A buffer of its own for 10,000 silent connections would be memory for nothing.
+            self.input = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// What came before a broken packet is taken all the same.
+    async fn broken(&mut self, mut batch: Vec<Box<Publish>>, ending: Ending) -> End {
+        match self.queue(&mut batch).await {
+            Ok(()) => End::Told(ending),
+            Err(end) => end,
+        }
+    }
+
+    /// Hands what was published to the log; it is confirmed when it is durable.
+    async fn queue(&mut self, batch: &mut Vec<Box<Publish>>) -> Result<(), End> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(batch);
+        self.unsettled += batch.len();
+        let mut permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => self.door.budget.wait(0).await,
+        };
+        let bytes: usize = batch.iter().map(|message| message.payload.len() + ROW_BYTES).sum();
+        if permit.grow_to(2 * bytes).is_err() {
+            // What this connection has under way may be what fills the budget.
+            self.settle().await?;
+        }
+        permit.shrink_to(2 * bytes);
+        let queued = self.door.queue(Some(&self.seat), batch, permit).await;
+        self.settling.push_back(Box::pin(queued.settled()));
+        Ok(())
+    }
+
+    /// Says what became of messages, in order.
+    fn confirm(&mut self, acks: Vec<Ack>) -> Result<(), End> {
+        self.settling.pop_front();
+        self.unsettled -= acks.len();
+        let mut session = self.seat.session.lock();
+        let mut answers = Vec::with_capacity(acks.len());
+        let mut end = Ok(());
+        self.door.published(&acks);
+        for Ack { id, qos, verdict } in acks {
+            let Some(id) = id else { continue };
+            match qos {
+                QoS::ExactlyOnce if verdict.is_taken() => {}
+                // Of 3.1.1 a refusal cannot be told: the id stays under way until the client releases it.
+                QoS::ExactlyOnce if self.version == Version::V5 => session.inbound.refused(id),
+                QoS::ExactlyOnce => {}
+                _ => session.inbound.confirmed(),
+            }
+            if let (Verdict::Failed { why, .. }, Version::V3) = (&verdict, self.version) {
+                session.inbound.refused(id);
+                end = Err(told(DisconnectReasonCode::QuotaExceeded, why));
+                break;
+            }
+            answers.push(verdict.packet(qos, id));
+        }
+        drop(session);
+        answers.into_iter().for_each(|packet| self.say(packet));
+        end
+    }
+
+    /// Waits for what is under way and confirms it.
+    async fn settle(&mut self) -> Result<(), End> {
+        while !self.settling.is_empty() {
+            let acks = next_settled(&mut self.settling).await;
+            self.confirm(acks)?;
+        }
+        Ok(())
+    }
+}
+
+fn told(code: DisconnectReasonCode, what: &str) -> End {
+    End::Told(Ending::new(code, what))
+}
+
+async fn next_settled(settling: &mut VecDeque<Settling>) -> Vec<Ack> {
+    match settling.front_mut() {
+        Some(first) => first.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

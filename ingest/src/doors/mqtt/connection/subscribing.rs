@@ -1,0 +1,44 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+//!
+//! Promise: every filter gets its own answer; what is retained comes behind it.
+
+use super::Connection;
+use crate::doors::mqtt::outbound::Offered;
+use crate::doors::mqtt::session::Subscription;
+use rmqtt_codec::v5::{Packet, Subscribe, SubscribeAck, Unsubscribe, UnsubscribeAck};
+
+impl Connection<'_> {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+        let now = self.door.now().0;
+        let (mut status, mut retained, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for (filter, options) in subscribe.topic_filters {
+            let subscription = Subscription { options, id: subscribe.id };
+            let one =
+                self.door.hub.subscribe(&self.seat, &filter, subscription, now, &self.door.mqtt);
+            status.push(one.reason);
+            retained.extend(one.retained);
+            reasons.extend(one.why);
+        }
+        let reason_string = (!reasons.is_empty()).then(|| reasons.join("; ").into());
+        self.say(Packet::SubscribeAck(SubscribeAck {
+            packet_id: subscribe.packet_id,
+            properties: Vec::new(),
+            reason_string,
+            status,
+        }));
+        let full = |delivery| self.seat.offer(delivery, &self.door.mqtt) == Offered::Full;
+        let dropped = retained.into_iter().filter(|delivery| full(delivery.clone())).count();
+        self.door.count("weir_mqtt_dropped_total", "queue_full", dropped as u64);
+    }
+
+    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let filters = unsubscribe.topic_filters.iter();
+        let status = filters.map(|filter| self.door.hub.unsubscribe(&self.seat, filter)).collect();
+        self.say(Packet::UnsubscribeAck(UnsubscribeAck {
+            packet_id: unsubscribe.packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status,
+        }));
+    }
+}

@@ -1,0 +1,100 @@
+//! All sessions of the door, and who gets what.
+//!
+//! Promise: a client identifier has one session and one connection, the newest; a message goes once to each
+//! session whose filters match it, with the highest QoS of them, and to one member of each group that
+//! shares a filter. Locks are taken in the order hub, session, and held across no await.
+
+mod live;
+mod routes;
+mod seats;
+
+pub(super) use live::Row;
+pub(super) use seats::{Connected, Seat};
+
+use super::MqttError;
+use super::filter::Filter;
+use super::limits::MqttLimits;
+use super::message::{Delivery, Message, Place};
+use super::outbound::Offered;
+use crate::model::Offset;
+use parking_lot::Mutex;
+use routes::Routes;
+use seats::Seats;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hub {
+    relay: Vec<Filter>,
+    links: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seats: Seats,
+    routes: Routes,
+    retained: super::retained::Retained,
+    /// How far each partition has been handed out.
+    told: HashMap<Place, Offset>,
+}
+
+/// What became of a message.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Routed {
+    /// Sessions that asked for it.
+    pub(super) matched: usize,
+    /// Of those, how many had no room.
+    pub(super) dropped: u64,
+}
+
+impl Hub {
+    /// # Errors
+    /// A filter of `relay` is none.
+    pub(super) fn new(limits: &MqttLimits) -> Result<Self, MqttError> {
+        let relay = limits.relay.iter().map(|filter| match Filter::parse(filter) {
+            Ok(Filter { group: Some(_), .. }) => {
+                Err(MqttError::Relay(format!("'{filter}' is shared; write the filter alone")))
+            }
+            parsed => parsed.map_err(|error| MqttError::Relay(error.to_string())),
+        });
+        let relay = relay.collect::<Result<_, _>>()?;
+        Ok(Self { relay, links: AtomicU64::new(0), state: Mutex::default() })
+    }
+
+    /// Whether messages of this topic may be passed on as they are.
+    pub(super) fn relays(&self, topic: &str) -> bool {
+        self.relay.iter().any(|filter| filter.pattern.matches(topic))
+    }
+
+    /// Keeps a message for those who subscribe later, or takes it away.
+    pub(super) fn retain(&self, message: &Arc<Message>, limits: &MqttLimits) {
+        if !self.state.lock().retained.set(message, limits) {
+            tracing::warn!(topic = %message.topic, "there is no room for another retained message");
+        }
+    }
+
+    /// Hands a message that is in no log to everybody who asks for it, but for what `from` wants without
+    /// its own.
+    pub(super) fn route(
+        &self,
+        message: &Arc<Message>,
+        from: Option<&Arc<Seat>>,
+        limits: &MqttLimits,
+    ) -> Routed {
+        let audience = self.state.lock().routes.audience(&message.topic, from);
+        let mut routed = Routed { matched: audience.len(), dropped: 0 };
+        for one in audience {
+            let qos = message.qos.less_value(one.qos);
+            let retain = message.retain && one.retain_as_published;
+            let delivery = Delivery { message: Arc::clone(message), qos, retain, ids: one.ids };
+            routed.dropped += u64::from(one.seat.offer(delivery, limits) == Offered::Full);
+        }
+        routed
+    }
+}
+
+#[cfg(test)]
+mod tests;

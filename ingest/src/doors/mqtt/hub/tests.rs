@@ -1,0 +1,250 @@
+//! Who gets what, without sockets.
+
+use super::*;
+use crate::doors::mqtt::session::Subscription;
+use crate::doors::mqtt::wire::Version;
+use bytes::Bytes;
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{
+    Connect, LastWill, PublishProperties, RetainHandling, SubscribeAckReason, SubscriptionOptions,
+};
+use std::num::NonZeroU32;
+
+const SECOND: i64 = 1_000_000;
+
+fn hub() -> Hub {
+    Hub::new(&MqttLimits::default()).unwrap()
+}
+
+fn connect(hub: &Hub, client: &'static str) -> Connected {
+    connect_as(hub, &kept(client, 100))
+}
+
+fn kept(client: &'static str, expiry_s: u32) -> Connect {
+    Connect {
+        client_id: client.into(),
+        session_expiry_interval_secs: expiry_s,
+        ..Connect::default()
+    }
+}
+
+fn connect_as(hub: &Hub, connect: &Connect) -> Connected {
+    hub.connect(connect, Version::V5, &MqttLimits::default()).unwrap()
+}
+
+fn subscription(qos: QoS, id: u32) -> Subscription {
+    let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+    Subscription { options, id: NonZeroU32::new(id) }
+}
+
+fn subscribe(hub: &Hub, seat: &Arc<Seat>, filter: &'static str, with: Subscription) -> Vec<String> {
+    let one = hub.subscribe(seat, &filter.into(), with, 0, &MqttLimits::default());
+    assert!(one.why.is_none(), "{:?}", one.why);
+    let mut topics: Vec<_> = one.retained.iter().map(|d| d.message.topic.to_string()).collect();
+    topics.sort();
+    topics
+}
+
+fn message(topic: &'static str, payload: &'static str, retain: bool) -> Arc<Message> {
+    Arc::new(Message {
+        topic: topic.into(),
+        payload: Bytes::from_static(payload.as_bytes()),
+        qos: QoS::ExactlyOnce,
+        retain,
+        properties: PublishProperties::default(),
+        arrived_us: 0,
+        logged: None,
+    })
+}
+
+fn route(hub: &Hub, topic: &'static str, from: Option<&Arc<Seat>>) -> usize {
+    hub.route(&message(topic, "x", false), from, &MqttLimits::default()).matched
+}
+
+/// What waits for a client: `topic qos [ids]`.
+fn got(seat: &Arc<Seat>) -> Vec<String> {
+    use crate::doors::mqtt::outbound::Next;
+    let mut session = seat.session.lock();
+    let mut all = Vec::new();
+    while let Some(Next::Publish(publish)) = session.outbound.next(0) {
+        let ids = publish.properties.unwrap().subscription_ids;
+        all.push(format!("{} {} {ids:?}", publish.topic, publish.qos.value()));
+    }
+    all
+}
+
+#[test]
+fn a_message_comes_once_with_the_highest_qos_and_all_identifiers() {
+    let hub = hub();
+    let a = connect(&hub, "a").seat;
+    subscribe(&hub, &a, "x/#", subscription(QoS::AtLeastOnce, 3));
+    subscribe(&hub, &a, "x/+", subscription(QoS::ExactlyOnce, 2));
+    assert_eq!(route(&hub, "x/y", None), 1);
+    assert_eq!(got(&a), ["x/y 2 [3, 2]"]);
+    assert_eq!(route(&hub, "y", None), 0);
+    subscribe(&hub, &a, "x/+", subscription(QoS::AtMostOnce, 9));
+    route(&hub, "x/y", None);
+    assert_eq!(got(&a), ["x/y 1 [3, 9]"], "the newer of two alike holds");
+    hub.unsubscribe(&a, &"x/#".into());
+    route(&hub, "x/y", None);
+    assert_eq!(got(&a), ["x/y 0 [9]"]);
+}
+
+#[test]
+fn wildcards_do_not_see_what_begins_with_a_dollar() {
+    let hub = hub();
+    let a = connect(&hub, "a").seat;
+    for filter in ["#", "+/alarms"] {
+        subscribe(&hub, &a, filter, subscription(QoS::AtMostOnce, 0));
+    }
+    assert_eq!(route(&hub, "$weir/alarms", None), 0);
+    subscribe(&hub, &a, "$weir/#", subscription(QoS::AtMostOnce, 0));
+    assert_eq!(route(&hub, "$weir/alarms", None), 1);
+}
+
+#[test]
+fn one_member_of_a_group_gets_it_and_they_take_turns() {
+    let hub = hub();
+    let (a, b) = (connect(&hub, "a"), connect(&hub, "b").seat);
+    for seat in [&a.seat, &b] {
+        subscribe(&hub, seat, "$share/g/x", subscription(QoS::AtLeastOnce, 0));
+    }
+    for _ in 0..4 {
+        assert_eq!(route(&hub, "x", None), 1);
+    }
+    assert_eq!((got(&a.seat).len(), got(&b).len()), (2, 2));
+    hub.disconnect(&a.seat, a.link, 0, &MqttLimits::default());
+    route(&hub, "x", None);
+    route(&hub, "x", None);
+    assert_eq!(got(&b).len(), 2, "those that are connected come first");
+}
+
+#[test]
+fn no_local_is_without_one_s_own() {
+    let hub = hub();
+    let (a, b) = (connect(&hub, "a").seat, connect(&hub, "b").seat);
+    let mut with = subscription(QoS::AtMostOnce, 0);
+    with.options.no_local = true;
+    for seat in [&a, &b] {
+        subscribe(&hub, seat, "x", with);
+    }
+    assert_eq!(route(&hub, "x", Some(&a)), 1);
+    assert_eq!((got(&a).len(), got(&b).len()), (0, 1));
+}
+
+#[test]
+fn what_is_retained_comes_as_the_subscriber_asks() {
+    let (hub, limits) = (hub(), MqttLimits { retained_max: 2, ..MqttLimits::default() });
+    for topic in ["x/1", "x/2", "x/3"] {
+        hub.retain(&message(topic, "v", true), &limits);
+    }
+    let a = connect(&hub, "a").seat;
+    let mut with = subscription(QoS::AtMostOnce, 0);
+    assert_eq!(subscribe(&hub, &a, "x/#", with), ["x/1", "x/2"], "no more than may be kept");
+    with.options.retain_handling = RetainHandling::AtSubscribeNew;
+    assert_eq!(subscribe(&hub, &a, "x/#", with).len(), 0);
+    assert_eq!(subscribe(&hub, &a, "x/1", with), ["x/1"]);
+    with.options.retain_handling = RetainHandling::NoAtSubscribe;
+    assert_eq!(subscribe(&hub, &a, "x/2", with).len(), 0);
+    with.options.retain_handling = RetainHandling::AtSubscribe;
+    assert_eq!(subscribe(&hub, &a, "$share/g/x/1", with).len(), 0);
+    hub.retain(&message("x/1", "", true), &limits);
+    assert_eq!(subscribe(&hub, &a, "x/+", with), ["x/2"]);
+}
+
+#[test]
+fn filters_that_cannot_be_are_refused_with_a_sentence() {
+    let hub = hub();
+    let a = connect(&hub, "a").seat;
+    let limits = MqttLimits { subscriptions_max: 1, ..MqttLimits::default() };
+    let mut alone = subscription(QoS::AtMostOnce, 0);
+    alone.options.no_local = true;
+    let plain = subscription(QoS::AtMostOnce, 0);
+    assert!(hub.subscribe(&a, &"first".into(), plain, 0, &limits).why.is_none());
+    for (filter, with, reason, says) in [
+        ("a/#/b", plain, SubscribeAckReason::TopicFilterInvalid, "only be the last level"),
+        ("$share/g/x", alone, SubscribeAckReason::TopicFilterInvalid, "one's own"),
+        ("second", plain, SubscribeAckReason::QuotaExceeded, "1 subscriptions, its limit"),
+    ] {
+        let one = hub.subscribe(&a, &filter.into(), with, 0, &limits);
+        assert_eq!(one.reason, reason);
+        assert!(one.why.as_deref().is_some_and(|why| why.contains(says)), "{:?}", one.why);
+    }
+}
+
+#[test]
+fn a_session_waits_for_its_client_until_it_expires() {
+    let hub = hub();
+    let limits = MqttLimits::default();
+    let a = connect(&hub, "a");
+    subscribe(&hub, &a.seat, "x", subscription(QoS::AtLeastOnce, 0));
+    hub.disconnect(&a.seat, a.link, 0, &limits);
+    assert_eq!(route(&hub, "x", None), 1);
+    hub.sweep(99 * SECOND);
+    let again = connect(&hub, "a");
+    assert!(again.present);
+    assert_eq!(got(&again.seat), ["x 1 []"]);
+    hub.disconnect(&again.seat, again.link, 99 * SECOND, &limits);
+    hub.sweep(199 * SECOND);
+    assert_eq!((hub.counts(), route(&hub, "x", None)), ((0, 0), 0));
+    assert!(!connect(&hub, "a").present);
+}
+
+#[test]
+fn a_newer_connection_takes_over_and_a_clean_one_begins_anew() {
+    let hub = hub();
+    let limits = MqttLimits::default();
+    let first = connect(&hub, "a");
+    subscribe(&hub, &first.seat, "x", subscription(QoS::AtLeastOnce, 0));
+    let second = connect(&hub, "a");
+    assert!(second.present && Arc::ptr_eq(&first.seat, &second.seat));
+    assert!(hub.disconnect(&first.seat, first.link, 0, &limits).is_none());
+    assert_eq!(hub.counts(), (1, 1), "the older one ends nothing");
+    let clean = connect_as(&hub, &Connect { clean_start: true, ..kept("a", 100) });
+    assert!(!clean.present && !Arc::ptr_eq(&first.seat, &clean.seat));
+    assert_eq!((hub.counts(), route(&hub, "x", None)), ((1, 1), 0));
+}
+
+fn with_will(expiry_s: u32, delay_s: u32) -> Connect {
+    let will = LastWill {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: "will".into(),
+        message: Bytes::new(),
+        will_delay_interval_sec: Some(delay_s),
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: Vec::new(),
+        is_utf8_payload: None,
+        response_topic: None,
+    };
+    Connect { last_will: Some(will), ..kept("a", expiry_s) }
+}
+
+#[test]
+fn a_will_is_due_after_its_delay_or_with_the_session_s_end() {
+    for (expiry_s, delay_s, due_s) in [(5, 3, 3), (0, 5, 0), (2, 5, 2), (9, 0, 0)] {
+        let hub = hub();
+        let a = connect_as(&hub, &with_will(expiry_s, delay_s));
+        let at_once = hub.disconnect(&a.seat, a.link, 0, &MqttLimits::default());
+        assert_eq!(at_once.is_some(), due_s == 0, "{expiry_s} {delay_s}");
+        if due_s > 0 {
+            assert!(hub.sweep((due_s - 1) * SECOND).is_empty());
+            assert_eq!(hub.sweep(due_s * SECOND).len(), 1, "{expiry_s} {delay_s}");
+        }
+        assert!(hub.sweep(20 * SECOND).is_empty(), "it is told once");
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_in_time_takes_its_will_back() {
+    let hub = hub();
+    let a = connect_as(&hub, &with_will(100, 10));
+    hub.disconnect(&a.seat, a.link, 0, &MqttLimits::default());
+    let again = connect(&hub, "a");
+    assert!(again.will.is_none() && hub.sweep(50 * SECOND).is_empty());
+    let over = connect_as(&hub, &with_will(100, 0));
+    assert!(over.will.is_none());
+    assert!(connect(&hub, "a").will.is_some(), "taken over without a delay: it is told");
+}

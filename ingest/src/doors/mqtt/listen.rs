@@ -1,0 +1,97 @@
+//! The accept loop of the MQTT door.
+//!
+//! Promise: loopback only; at most `connections_max` at once, the next one is closed; a stop tells every
+//! client and lets what is under way be confirmed.
+
+use super::MqttDoor;
+use super::connection;
+use crate::doors::accept::{ListenError, check_loopback};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How long a stop waits for clients.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Pause after the system had no socket to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at sessions that end and wills that are due.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// Serves until `shutdown`, then says so to every client.
+/// # Errors
+/// The listener is not on loopback.
+pub async fn serve(
+    listener: TcpListener,
+    door: Arc<MqttDoor>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ListenError> {
+    if let Ok(address) = listener.local_addr() {
+        check_loopback(address)?;
+    }
+    let places = Arc::new(Semaphore::new(door.limits.connections_max));
+    let stop = watch::Sender::new(false);
+    let mut connections = JoinSet::new();
+    connections.spawn(Arc::clone(&door).follow(stop.subscribe()));
+    let mut shutdown = pin!(shutdown);
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            _ = sweep.tick() => door.sweep().await,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => welcome(&door, stream, &places, &stop, &mut connections),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, finished).await.is_err() {
+        tracing::info!(connections = connections.len(), "MQTT connections closed at the stop");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// A task for the connection, if there is a place for it. One too many is closed without a word: it has
+/// not said yet which version it speaks.
+fn welcome(
+    door: &Arc<MqttDoor>,
+    stream: TcpStream,
+    places: &Arc<Semaphore>,
+    stop: &watch::Sender<bool>,
+    connections: &mut JoinSet<()>,
+) {
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        door.count("weir_mqtt_refused_total", "connections_max", 1);
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY is not to be had");
+    }
+    let (door, stop) = (Arc::clone(door), stop.subscribe());
+    connections.spawn(async move {
+        connection::serve(&door, stream, stop).await;
+        drop(place);
+    });
+}
+
+impl MqttDoor {
+    /// Sessions that end, wills that are due.
+    async fn sweep(&self) {
+        for will in self.hub.sweep(self.now().0) {
+            self.publish_will(will).await;
+        }
+        let (sessions, connected) = self.hub.counts();
+        self.metrics.set("weir_mqtt_sessions", Vec::new(), sessions as u64);
+        self.metrics.set("weir_mqtt_connections", Vec::new(), connected as u64);
+    }
+}

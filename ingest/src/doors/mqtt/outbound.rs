@@ -1,0 +1,209 @@
+//! What waits for one client, and what it was sent and has not confirmed.
+//!
+//! Promise: no more is under way than the client takes at once; what it did not confirm is sent again, in
+//! order, when it comes back; nothing waits beyond the bounds. No clock, no I/O.
+
+use super::limits::MqttLimits;
+use super::message::{Delivery, Place};
+use crate::model::Offset;
+use rmqtt_codec::types::{Publish, QoS};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU16;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    waiting: VecDeque<Delivery>,
+    waiting_bytes: usize,
+    /// By order of sending.
+    sent: BTreeMap<u64, Sent>,
+    by_id: HashMap<NonZeroU16, u64>,
+    /// Of `sent`, what this connection has not carried yet.
+    again: VecDeque<u64>,
+    /// How many may be under way.
+    window: usize,
+    order: u64,
+    last_id: u16,
+}
+
+/// Sent and not confirmed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sent {
+    pub(super) id: NonZeroU16,
+    pub(super) delivery: Delivery,
+    pub(super) stage: Stage,
+}
+
+/// How far a QoS 2 delivery has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The client has not said that it has it.
+    Published,
+    /// It has; it was told to forget the id and has not said that it did.
+    Released,
+}
+
+/// What is to be sent next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    Publish(Publish),
+    Release(NonZeroU16),
+}
+
+/// What became of an offered message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    Waiting,
+    /// There is no room for it.
+    Full,
+}
+
+impl Outbound {
+    /// Keeps a message until it can be sent.
+    pub(super) fn offer(&mut self, delivery: Delivery, limits: &MqttLimits) -> Offered {
+        let bytes = delivery.message.bytes();
+        let full = self.waiting.len() >= limits.waiting_max
+            || self.waiting_bytes + bytes > limits.waiting_bytes_max;
+        if full && !self.waiting.is_empty() {
+            return Offered::Full;
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(delivery);
+        Offered::Waiting
+    }
+
+    /// Messages that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A new connection carries what the last one did not finish; at most `window` at once.
+    pub(super) fn resume(&mut self, window: usize) {
+        self.window = window;
+        self.again = self.sent.keys().copied().collect();
+    }
+
+    /// The next packet, if one may be sent.
+    pub(super) fn next(&mut self, now_us: i64) -> Option<Next> {
+        let room = self.sent.len() - self.again.len() < self.window;
+        if room && let Some(order) = self.again.pop_front() {
+            let sent = self.sent.get(&order)?;
+            return Some(match sent.stage {
+                Stage::Published => {
+                    Next::Publish(sent.delivery.packet(Some(sent.id), true, now_us))
+                }
+                Stage::Released => Next::Release(sent.id),
+            });
+        }
+        if !self.again.is_empty() {
+            return None;
+        }
+        loop {
+            let first = self.waiting.front()?;
+            if first.qos != QoS::AtMostOnce && !room {
+                return None;
+            }
+            let delivery = self.pop()?;
+            if !delivery.message.is_expired(now_us) {
+                return Some(Next::Publish(self.send(delivery, now_us)));
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.waiting.pop_front()?;
+        self.waiting_bytes -= delivery.message.bytes();
+        Some(delivery)
+    }
+
+    fn send(&mut self, delivery: Delivery, now_us: i64) -> Publish {
+        if delivery.qos == QoS::AtMostOnce {
+            return delivery.packet(None, false, now_us);
+        }
+        let id = self.free_id();
+        let publish = delivery.packet(Some(id), false, now_us);
+        self.keep(Sent { id, delivery, stage: Stage::Published });
+        publish
+    }
+
+    fn keep(&mut self, sent: Sent) {
+        self.order += 1;
+        self.by_id.insert(sent.id, self.order);
+        self.sent.insert(self.order, sent);
+    }
+
+    /// An id that nothing under way has; there are more ids than `window`.
+    fn free_id(&mut self) -> NonZeroU16 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = NonZeroU16::new(self.last_id)
+                && !self.by_id.contains_key(&id)
+            {
+                return id;
+            }
+        }
+    }
+
+    /// A packet that could not be said to this client counts as confirmed.
+    pub(super) fn left_out(&mut self, id: Option<NonZeroU16>) {
+        if let Some(id) = id {
+            self.forget(id);
+        }
+    }
+
+    /// PUBACK; whether something was under way with that id.
+    pub(super) fn acknowledged(&mut self, id: NonZeroU16) -> bool {
+        self.is(id, QoS::AtLeastOnce) && self.forget(id).is_some()
+    }
+
+    /// PUBREC without an error; whether something was under way with that id.
+    pub(super) fn received(&mut self, id: NonZeroU16) -> bool {
+        let sent = self.by_id.get(&id).and_then(|order| self.sent.get_mut(order));
+        match sent.filter(|sent| sent.delivery.qos == QoS::ExactlyOnce) {
+            Some(sent) => {
+                sent.stage = Stage::Released;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// PUBREC with an error, or PUBCOMP.
+    pub(super) fn completed(&mut self, id: NonZeroU16) -> bool {
+        self.is(id, QoS::ExactlyOnce) && self.forget(id).is_some()
+    }
+
+    fn is(&self, id: NonZeroU16, qos: QoS) -> bool {
+        let sent = self.by_id.get(&id).and_then(|order| self.sent.get(order));
+        sent.is_some_and(|sent| sent.delivery.qos == qos)
+    }
+
+    fn forget(&mut self, id: NonZeroU16) -> Option<Sent> {
+        let order = self.by_id.remove(&id)?;
+        self.again.retain(|other| *other != order);
+        self.sent.remove(&order)
+    }
+
+    /// Nobody is connected: QoS 0 is not kept, and what the log has is not kept twice. Gives the first
+    /// place of each partition that was let go.
+    pub(super) fn leave(&mut self) -> HashMap<Place, Offset> {
+        let mut first = HashMap::new();
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        for delivery in waiting.into_iter().filter(|d| d.qos != QoS::AtMostOnce) {
+            match delivery.message.logged {
+                Some((place, offset)) => {
+                    first.entry(place).or_insert(offset);
+                }
+                None => {
+                    self.waiting_bytes += delivery.message.bytes();
+                    self.waiting.push_back(delivery);
+                }
+            }
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests;

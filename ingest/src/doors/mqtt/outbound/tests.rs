@@ -1,0 +1,132 @@
+//! What waits, what is under way, what is sent again.
+
+use super::*;
+use crate::doors::mqtt::message::Message;
+use bytes::Bytes;
+use rmqtt_codec::v5::PublishProperties;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+const SECOND: i64 = 1_000_000;
+
+fn message(payload: &'static str, expires_s: u32) -> Arc<Message> {
+    let message_expiry_interval = NonZeroU32::new(expires_s);
+    Arc::new(Message {
+        topic: "a/b".into(),
+        payload: Bytes::from_static(payload.as_bytes()),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: PublishProperties { message_expiry_interval, ..PublishProperties::default() },
+        arrived_us: 0,
+        logged: None,
+    })
+}
+
+fn delivery(payload: &'static str, qos: QoS) -> Delivery {
+    Delivery { message: message(payload, 0), qos, retain: false, ids: Vec::new() }
+}
+
+fn outbound(window: usize, deliveries: &[(&'static str, QoS)]) -> Outbound {
+    let mut outbound = Outbound::default();
+    outbound.resume(window);
+    for (payload, qos) in deliveries {
+        assert_eq!(
+            outbound.offer(delivery(payload, *qos), &MqttLimits::default()),
+            Offered::Waiting
+        );
+    }
+    outbound
+}
+
+/// Everything that may be sent now: `payload/id`, a `*` for a repeat, `release/id`.
+fn sent(outbound: &mut Outbound, now: i64) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(next) = outbound.next(now) {
+        all.push(match next {
+            Next::Release(id) => format!("release/{id}"),
+            Next::Publish(p) => {
+                let id = p.packet_id.map_or(String::new(), |id| format!("/{id}"));
+                let dup = if p.dup { "*" } else { "" };
+                format!("{}{id}{dup}", String::from_utf8_lossy(&p.payload))
+            }
+        });
+    }
+    all
+}
+
+fn id(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).unwrap()
+}
+
+#[test]
+fn no_more_is_under_way_than_the_client_takes() {
+    use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
+    let mut outbound = outbound(2, &[("a", Q1), ("b", Q2), ("c", Q1), ("d", Q0), ("e", Q1)]);
+    assert_eq!(sent(&mut outbound, 0), ["a/1", "b/2"], "order is kept: d waits behind c");
+    assert!(outbound.acknowledged(id(1)));
+    assert_eq!(sent(&mut outbound, 0), ["c/3", "d"]);
+    assert!(!outbound.acknowledged(id(2)), "PUBACK is no answer to QoS 2");
+    assert!(outbound.received(id(2)));
+    assert_eq!(sent(&mut outbound, 0), [""; 0], "it is under way until PUBCOMP");
+    assert!(outbound.completed(id(2)) && !outbound.completed(id(2)));
+    assert_eq!(sent(&mut outbound, 0), ["e/4"]);
+}
+
+#[test]
+fn what_was_not_confirmed_comes_again_in_order_before_the_rest() {
+    use QoS::{AtLeastOnce as Q1, ExactlyOnce as Q2};
+    let mut outbound = outbound(3, &[("a", Q1), ("b", Q2), ("c", Q1), ("d", Q1)]);
+    assert_eq!(sent(&mut outbound, 0), ["a/1", "b/2", "c/3"]);
+    outbound.received(id(2));
+    outbound.leave();
+    outbound.resume(2);
+    assert_eq!(sent(&mut outbound, 0), ["a/1*", "release/2"], "a smaller window holds too");
+    outbound.acknowledged(id(1));
+    assert_eq!(sent(&mut outbound, 0), ["c/3*"]);
+    outbound.completed(id(2));
+    assert_eq!(sent(&mut outbound, 0), ["d/4"]);
+}
+
+#[test]
+fn nothing_waits_beyond_the_bounds() {
+    let limits = MqttLimits { waiting_max: 2, ..MqttLimits::default() };
+    let mut outbound = outbound(1, &[]);
+    let q1 = |payload| delivery(payload, QoS::AtLeastOnce);
+    assert_eq!(outbound.offer(q1("a"), &limits), Offered::Waiting);
+    assert_eq!(outbound.offer(q1("b"), &limits), Offered::Waiting);
+    assert_eq!(outbound.offer(q1("c"), &limits), Offered::Full);
+    let tight = MqttLimits { waiting_bytes_max: 1, ..MqttLimits::default() };
+    assert_eq!(outbound.offer(q1("d"), &tight), Offered::Full);
+    assert_eq!(sent(&mut outbound, 0), ["a/1"]);
+}
+
+#[test]
+fn an_expired_message_is_not_sent_and_others_say_what_is_left() {
+    let mut outbound = outbound(9, &[]);
+    for (payload, expires_s) in [("soon", 2), ("later", 9)] {
+        let message = message(payload, expires_s);
+        let delivery = Delivery { message, qos: QoS::AtLeastOnce, retain: false, ids: Vec::new() };
+        outbound.offer(delivery, &MqttLimits::default());
+    }
+    let Some(Next::Publish(publish)) = outbound.next(3 * SECOND) else { panic!() };
+    assert_eq!(&publish.payload[..], b"later");
+    assert_eq!(publish.properties.unwrap().message_expiry_interval, NonZeroU32::new(6));
+}
+
+#[test]
+fn what_the_log_has_is_not_kept_for_a_client_that_left() {
+    use crate::model::{PartitionId, StreamUid};
+    let mut outbound = outbound(9, &[("relayed", QoS::AtLeastOnce), ("lost", QoS::AtMostOnce)]);
+    let place = Place::Readings(StreamUid(1), PartitionId(0));
+    for offset in [7, 8] {
+        let message = Arc::new(Message {
+            logged: Some((place, Offset(offset))),
+            ..(*message("reading", 0)).clone()
+        });
+        let delivery = Delivery { message, qos: QoS::AtLeastOnce, retain: false, ids: Vec::new() };
+        outbound.offer(delivery, &MqttLimits::default());
+    }
+    assert_eq!(outbound.leave(), HashMap::from([(place, Offset(7))]));
+    outbound.resume(9);
+    assert_eq!(sent(&mut outbound, 0), ["relayed/1"]);
+}

@@ -1,0 +1,217 @@
+//! Messages of one connection into the log.
+//!
+//! Promise: what came together is decoded together and appended at once, in order; the answer comes when
+//! every row of it is durable, every dead letter kept as far as that can be (L1). A topic under `relay` that
+//! no stream takes is passed on as it is.
+
+use super::MqttDoor;
+use super::hub::Seat;
+use super::message::Message;
+use super::verdict::Verdict;
+use crate::decode::{Decoded, Decoder, Published};
+use crate::doors::budget::Permit;
+use crate::doors::confirm::{append, room};
+use crate::doors::dead_letters;
+use crate::log::Receipt;
+use crate::model::{AppendTime, Refusal, RefusalReason, TopicError};
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v5::{LastWill, PublishAckReason, PublishProperties};
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The door's name in counters and dead letters.
+const DOOR: &str = "mqtt";
+/// How long messages wait for a partition or the budget before they are told to come again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What is told to the publisher.
+#[derive(Debug)]
+pub(super) struct Ack {
+    /// Of QoS 1 and 2.
+    pub(super) id: Option<NonZeroU16>,
+    pub(super) qos: QoS,
+    pub(super) verdict: Verdict,
+}
+
+/// Messages that are queued in the log and not durable yet.
+#[derive(Debug)]
+pub(super) struct Queued {
+    acks: Vec<Ack>,
+    waiting: Vec<(Receipt, Vec<u32>)>,
+    letters: Option<Receipt>,
+    /// Bytes of all that until it is confirmed.
+    permit: Permit,
+}
+
+impl MqttDoor {
+    /// Queues messages; they are in the log in the order of the calls.
+    pub(super) async fn queue(
+        &self,
+        seat: Option<&Arc<Seat>>,
+        messages: Vec<Box<Publish>>,
+        mut permit: Permit,
+    ) -> Queued {
+        let now = self.now();
+        let mut acks: Vec<Ack> = messages
+            .iter()
+            .map(|m| Ack { id: m.packet_id, qos: m.qos, verdict: Verdict::Taken })
+            .collect();
+        let decoded = self.decode(seat, &messages, &mut acks, now);
+        self.metrics.decoded(&decoded);
+        let room = self.wait_for_room(&decoded, &mut permit).await;
+        let Decoded { rows, refused, .. } = decoded;
+        let topic = |refusal: &Refusal| Some(messages[refusal.index as usize].topic.to_string());
+        let letters = dead_letters::append(&self.log, DOOR, &refused, topic, now);
+        for refusal in refused.iter().rev() {
+            acks[refusal.index as usize].verdict = Verdict::refused(refusal);
+        }
+        let waiting = match room {
+            Ok(()) => rows.into_iter().map(append).collect(),
+            Err(why) => {
+                let code = PublishAckReason::QuotaExceeded;
+                for index in rows.iter().flat_map(|rows| &rows.indexes) {
+                    acks[*index as usize].verdict = Verdict::Failed { code, why: why.clone() };
+                }
+                Vec::new()
+            }
+        };
+        Queued { acks, waiting, letters, permit }
+    }
+
+    /// Readings into columns; what is only passed on goes to those who subscribed.
+    fn decode(
+        &self,
+        seat: Option<&Arc<Seat>>,
+        messages: &[Box<Publish>],
+        acks: &mut [Ack],
+        now: AppendTime,
+    ) -> Decoded {
+        let mut decoder = Decoder::new(self.log.streams());
+        for ((index, message), ack) in (0_u32..).zip(messages).zip(acks) {
+            if message.topic.starts_with('$') {
+                let reason = RefusalReason::Topic(TopicError::Reserved);
+                decoder.refuse(index, reason, &message.payload);
+            } else if self.is_passed_on(&message.topic) {
+                let passed = Arc::new(Message::published(message, now.0));
+                ack.verdict = match self.pass_on(passed, seat) {
+                    0 => Verdict::Unheard,
+                    _ => Verdict::Taken,
+                };
+            } else if !(message.retain && message.payload.is_empty()) {
+                // The latest reading of a series is what is retained: there is nothing to take away.
+                push(&mut decoder, message, index, now);
+            }
+        }
+        decoder.finish()
+    }
+
+    /// Hands a message that is in no log to those who subscribed; how many.
+    pub(super) fn pass_on(&self, message: Arc<Message>, from: Option<&Arc<Seat>>) -> usize {
+        if message.retain {
+            self.hub.retain(&message, &self.mqtt);
+        }
+        let routed = self.hub.route(&message, from, &self.mqtt);
+        self.count("weir_mqtt_dropped_total", "queue_full", routed.dropped);
+        routed.matched
+    }
+
+    /// Whether the topic is configured to be passed on and no stream takes it.
+    fn is_passed_on(&self, topic: &str) -> bool {
+        if !self.hub.relays(topic) {
+            return false;
+        }
+        let streams = self.log.streams();
+        let takes =
+            |s: &Arc<crate::log::Stream>| s.definition().template().match_path(topic).is_some();
+        streams.find(topic).is_none() && !streams.all().iter().any(takes)
+    }
+
+    /// The socket is not read meanwhile.
+    async fn wait_for_room(&self, decoded: &Decoded, permit: &mut Permit) -> Result<(), String> {
+        let bytes_max = self.limits.partition_bytes_max;
+        let mut waited = Duration::ZERO;
+        loop {
+            let enough =
+                permit.grow_to(decoded.bytes).and_then(|()| room(bytes_max, &decoded.rows));
+            match enough {
+                Ok(()) => return Ok(()),
+                Err(error) if waited >= PATIENCE => return Err(error.to_string()),
+                Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+            waited += LOOK_AGAIN;
+        }
+    }
+}
+
+fn push(decoder: &mut Decoder<'_>, message: &Publish, index: u32, now: AppendTime) {
+    let properties = message.properties.as_ref();
+    let attribute = |name: &str| {
+        let user = properties.map(|p| p.user_properties.as_slice()).unwrap_or_default();
+        user.iter().find(|(n, _)| *n == name).map(|(_, value)| -> &str { value })
+    };
+    let content_type = properties.and_then(|p| p.content_type.as_deref());
+    let (topic, payload): (&str, _) = (&message.topic, &message.payload[..]);
+    decoder.push_published(&Published { topic, payload, content_type, attribute }, index, now);
+}
+
+impl Queued {
+    /// Resolves when all of it is durable, or will not be.
+    pub(super) async fn settled(self) -> Vec<Ack> {
+        let Self { mut acks, waiting, letters, permit } = self;
+        for (receipt, indexes) in waiting {
+            if let Err(error) = receipt.await {
+                for index in indexes {
+                    acks[index as usize].verdict = Verdict::failed(&error);
+                }
+            }
+        }
+        if let Some(letters) = letters
+            && let Err(error) = letters.await
+        {
+            tracing::warn!(%error, "refused messages could not be kept");
+        }
+        drop(permit);
+        acks
+    }
+}
+
+impl MqttDoor {
+    /// Counts what became of messages.
+    pub(super) fn published(&self, acks: &[Ack]) {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for ack in acks {
+            *counts.entry(ack.verdict.word()).or_default() += 1;
+        }
+        for (word, n) in counts {
+            self.count("weir_mqtt_messages_total", word, n);
+        }
+    }
+
+    /// A will is published like a message of its client.
+    pub(super) async fn publish_will(&self, will: LastWill) {
+        let properties = PublishProperties {
+            correlation_data: will.correlation_data,
+            message_expiry_interval: will.message_expiry_interval,
+            content_type: will.content_type,
+            user_properties: will.user_properties,
+            is_utf8_payload: will.is_utf8_payload.unwrap_or(false),
+            response_topic: will.response_topic,
+            ..PublishProperties::default()
+        };
+        let publish = Publish {
+            dup: false,
+            retain: will.retain,
+            qos: will.qos,
+            topic: will.topic,
+            packet_id: None,
+            payload: will.message,
+            properties: Some(properties),
+        };
+        let permit = self.budget.wait(publish.payload.len()).await;
+        let queued = self.queue(None, vec![Box::new(publish)], permit).await;
+        self.published(&queued.settled().await);
+    }
+}

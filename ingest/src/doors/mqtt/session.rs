@@ -1,0 +1,190 @@
+//! One client's session: a packet in, what has to be done out.
+//!
+//! Promise: the rules of the protocol that concern one client stand here and in `inbound` and `outbound`,
+//! with no clock, no socket and no log, so that each can be tried without them. Elsewhere: what the door
+//! does about a [`Step`] is `connection`'s; who else gets a message is `hub`'s.
+
+use super::ending::Ending;
+use super::inbound::{Arrived, Inbound};
+use super::limits::MqttLimits;
+use super::message::Place;
+use super::outbound::Outbound;
+use super::wire::Version;
+use crate::model::Offset;
+use bytestring::ByteString;
+use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v5::{
+    Connect, Disconnect, DisconnectReasonCode, LastWill, Packet, PublishAck2, PublishAck2Reason,
+    PublishAckReason, Subscribe, SubscriptionOptions, Unsubscribe,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::num::{NonZeroU16, NonZeroU32};
+
+/// One client's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: ByteString,
+    /// The connection it has now, by number; a newer one takes it over.
+    pub(super) link: Option<u64>,
+    /// How long it is kept without one.
+    pub(super) expiry_s: u32,
+    /// Since when it has none.
+    pub(super) left_at_us: i64,
+    pub(super) will: Option<LastWill>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    pub(super) subscriptions: BTreeMap<ByteString, Subscription>,
+    /// Where it is behind what is sent live.
+    pub(super) behind: HashMap<Place, Behind>,
+}
+
+/// What a client asked for with one filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) options: SubscriptionOptions,
+    pub(super) id: Option<NonZeroU32>,
+}
+
+/// How far a session has come in a partition that it does not follow live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// It has everything below.
+    pub(super) next: Offset,
+    /// Whether it reads the log itself; otherwise it follows live again from `next` on.
+    pub(super) reads: bool,
+}
+
+/// What the door has to do about a packet.
+#[derive(Debug, PartialEq)]
+pub(super) enum Step {
+    Nothing,
+    Answer(Packet),
+    /// Take it, confirm it when it is durable.
+    Publish(Box<Publish>),
+    /// Say again that it was taken, behind what is being taken.
+    Repeat(NonZeroU16),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    /// The client goes.
+    Leave(Disconnect),
+}
+
+impl Session {
+    pub(super) fn new(client: ByteString) -> Self {
+        Self {
+            client,
+            link: None,
+            expiry_s: 0,
+            left_at_us: 0,
+            will: None,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            subscriptions: BTreeMap::new(),
+            behind: HashMap::new(),
+        }
+    }
+
+    /// A connection begins.
+    pub(super) fn resume(
+        &mut self,
+        link: u64,
+        connect: &Connect,
+        version: Version,
+        limits: &MqttLimits,
+    ) {
+        self.link = Some(link);
+        self.expiry_s = connect.session_expiry_interval_secs.min(limits.session_expiry_s_max);
+        self.will = connect.last_will.clone();
+        match version {
+            Version::V5 => self.inbound.resume(limits.topic_alias_max, limits.in_flight_max),
+            // It knows no such bound; the door reads no further instead.
+            Version::V3 => self.inbound.resume(0, u16::MAX),
+        }
+        let takes = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
+        self.outbound.resume(usize::from(takes.min(limits.in_flight_max)));
+    }
+
+    /// Whether it is there when its connection is not.
+    pub(super) fn is_kept(&self) -> bool {
+        self.expiry_s > 0
+    }
+
+    /// A packet came.
+    /// # Errors
+    /// It breaks a rule, and with it the connection.
+    pub(super) fn take(&mut self, packet: Packet) -> Result<Step, Ending> {
+        match packet {
+            Packet::Publish(publish) => self.publish(publish),
+            Packet::PublishAck(ack) => {
+                self.outbound.acknowledged(ack.packet_id);
+                Ok(Step::Nothing)
+            }
+            Packet::PublishReceived(ack) => {
+                let refused =
+                    u8::from(ack.reason_code) >= u8::from(PublishAckReason::UnspecifiedError);
+                if refused {
+                    self.outbound.completed(ack.packet_id);
+                    return Ok(Step::Nothing);
+                }
+                let known = self.outbound.received(ack.packet_id);
+                Ok(Step::Answer(Packet::PublishRelease(ack_2(ack.packet_id, known))))
+            }
+            Packet::PublishRelease(ack) => {
+                let known = self.inbound.released(ack.packet_id);
+                Ok(Step::Answer(Packet::PublishComplete(ack_2(ack.packet_id, known))))
+            }
+            Packet::PublishComplete(ack) => {
+                self.outbound.completed(ack.packet_id);
+                Ok(Step::Nothing)
+            }
+            Packet::Subscribe(subscribe) => Ok(Step::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => Ok(Step::Unsubscribe(unsubscribe)),
+            Packet::PingRequest => Ok(Step::Answer(Packet::PingResponse)),
+            Packet::Disconnect(disconnect) => self.leave(disconnect),
+            Packet::Connect(_) => Err(Ending::protocol("a second CONNECT on one connection")),
+            Packet::Auth(_) => Err(Ending::protocol("AUTH without an authentication method")),
+            Packet::ConnectAck(_)
+            | Packet::SubscribeAck(_)
+            | Packet::UnsubscribeAck(_)
+            | Packet::PingResponse => Err(Ending::protocol("a packet that only the server sends")),
+        }
+    }
+
+    fn publish(&mut self, mut publish: Box<Publish>) -> Result<Step, Ending> {
+        if publish.qos == QoS::AtMostOnce && publish.dup {
+            let code = DisconnectReasonCode::MalformedPacket;
+            return Err(Ending::new(code, "a PUBLISH of QoS 0 cannot be a repeat"));
+        }
+        let subscribed = publish.properties.as_ref();
+        if subscribed.is_some_and(|properties| !properties.subscription_ids.is_empty()) {
+            return Err(Ending::protocol("a client's PUBLISH has no subscription identifier"));
+        }
+        Ok(match self.inbound.publish(&mut publish)? {
+            Arrived::New => Step::Publish(publish),
+            Arrived::Repeat(id) => Step::Repeat(id),
+        })
+    }
+
+    fn leave(&mut self, disconnect: Disconnect) -> Result<Step, Ending> {
+        if let Some(expiry_s) = disconnect.session_expiry_interval_secs {
+            if self.expiry_s == 0 && expiry_s > 0 {
+                let what = "a session that ends with its connection cannot be kept by DISCONNECT";
+                return Err(Ending::protocol(what));
+            }
+            self.expiry_s = expiry_s;
+        }
+        if disconnect.reason_code == DisconnectReasonCode::NormalDisconnection {
+            self.will = None;
+        }
+        Ok(Step::Leave(disconnect))
+    }
+}
+
+fn ack_2(packet_id: NonZeroU16, known: bool) -> PublishAck2 {
+    let reason_code =
+        if known { PublishAck2Reason::Success } else { PublishAck2Reason::PacketIdNotFound };
+    PublishAck2 { packet_id, reason_code, ..PublishAck2::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Real sockets against the door.
+
+mod abuse;
+mod client;
+mod following;
+mod publishing;
+mod relaying;
+
+use crate::decode::testing::{options, sensors};
+use crate::doors::mqtt::{MqttDoor, MqttLimits, Sources, serve};
+use crate::doors::{IngestBudget, Metrics, listen};
+use crate::io::{RealClock, RealDisk};
+use crate::log::{EntryBody, InternalLog, Log, LogConfig};
+use crate::model::{Limits, Offset};
+use arrow::array::{AsArray, RecordBatch};
+use client::Client;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A topic of the stream.
+const TOPIC: &str = "/room/1/s";
+
+/// The door over a log of its own; gone when dropped.
+struct Server {
+    address: SocketAddr,
+    log: Arc<Log>,
+    budget: Arc<IngestBudget>,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<std::thread::JoinHandle<()>>,
+    /// Where its log is, if it is its own.
+    directory: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::with(MqttLimits::default())
+    }
+
+    /// One that passes on everything no stream takes.
+    fn relaying() -> Self {
+        Self::with(MqttLimits { relay: vec!["#".to_owned()], ..MqttLimits::default() })
+    }
+
+    fn with(mqtt: MqttLimits) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = open(directory.path());
+        let mut server = Self::over(log, mqtt, Limits::default());
+        server.directory = Some(directory);
+        server
+    }
+
+    /// Over a log that commits only when it is told to.
+    fn manual(limits: Limits) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = LogConfig::new(directory.path());
+        let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
+        let log = Log::open_manual(disk, clock, config).expect("a log");
+        let mut server = Self::over(log, MqttLimits::default(), limits);
+        server.directory = Some(directory);
+        server
+    }
+
+    fn over(log: Arc<Log>, mqtt: MqttLimits, limits: Limits) -> Self {
+        if log.streams().get("sensors").is_none() {
+            log.create_stream(sensors(options())).expect("a stream");
+        }
+        let budget = IngestBudget::new(limits.ingest_bytes_max);
+        let metrics = Metrics::new();
+        let (logged, held) = (Arc::clone(&log), Arc::clone(&budget));
+        let sources = Sources { alarms: Some(Arc::new(following::Named)) };
+        let door = MqttDoor::new(logged, held, limits, mqtt, metrics, sources).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (bound, address) = std::sync::mpsc::sync_channel(1);
+        let served = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let listener = listen(([127, 0, 0, 1], 0).into()).await.expect("a listener");
+                bound.send(listener.local_addr().expect("an address")).expect("sent");
+                serve(listener, door, async { drop(stopped.await) }).await.expect("served");
+            });
+        });
+        let address = address.recv().expect("bound");
+        let (stop, served) = (Some(stop), Some(served));
+        Self { address, log, budget, stop, served, directory: None }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Rows in the stream's only partition.
+    fn rows(&self) -> usize {
+        let stream = self.log.streams().get("sensors").expect("the stream");
+        batches(&stream.partitions()[0]).iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// `topic code` of each dead letter.
+    fn dead_letters(&self) -> Vec<String> {
+        let batches = batches(self.log.internal(InternalLog::DeadLetters));
+        let text = |batch: &RecordBatch, column: &str, row: usize| {
+            batch.column_by_name(column).unwrap().as_string::<i32>().value(row).to_owned()
+        };
+        let lines = |batch: &RecordBatch| {
+            let line = |row| format!("{} {}", text(batch, "topic", row), text(batch, "code", row));
+            (0..batch.num_rows()).map(line).collect::<Vec<_>>()
+        };
+        batches.iter().flat_map(lines).collect()
+    }
+
+    fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(served) = self.served.take() {
+            served.join().expect("the door ended well");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        self.log.stop();
+        drop(self.directory.take());
+    }
+}
+
+fn open(directory: &Path) -> Arc<Log> {
+    let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
+    Log::open(disk, clock, LogConfig::new(directory)).expect("a log")
+}
+
+fn batches(partition: &Arc<crate::log::Partition>) -> Vec<RecordBatch> {
+    let mut reader = partition.reader(Offset(0));
+    let mut batches = Vec::new();
+    while let Some(entry) = reader.next().expect("readable") {
+        if let EntryBody::Rows(batch) = entry.body {
+            batches.push(batch);
+        }
+    }
+    batches
+}
+
+/// A reading of the stream.
+fn reading(n: usize) -> String {
+    format!(r#"{{"time":"2026-01-01T00:00:00Z","n":{n}}}"#)
+}

@@ -1,0 +1,99 @@
+//! Messages that are only passed on.
+
+use super::Server;
+use super::client::{connect, publish};
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{Connect, LastWill, SubscriptionOptions};
+use std::num::NonZeroU16;
+
+fn at(qos: u8) -> SubscriptionOptions {
+    SubscriptionOptions { qos: QoS::try_from(qos).unwrap(), ..SubscriptionOptions::default() }
+}
+
+#[test]
+fn a_message_goes_as_it_is_to_those_who_subscribe() {
+    let server = Server::relaying();
+    let mut new = server.client().named("new");
+    let mut old = server.client().v3().named("old");
+    assert_eq!((new.subscribe("chat/#", at(2)), old.subscribe("chat/+", at(1))), (2, 1));
+    let mut message = publish("chat/1", 2, 1, "hello");
+    message.properties.as_mut().unwrap().user_properties = vec![("a".into(), "b".into())];
+    new.publish(message);
+    let (to_new, to_old) = (new.message(), old.message());
+    assert_eq!((to_new.qos.value(), to_old.qos.value()), (2, 1));
+    assert_eq!((&to_new.payload[..], &to_old.payload[..]), (&b"hello"[..], &b"hello"[..]));
+    assert_eq!(to_new.properties.unwrap().user_properties.len(), 1);
+}
+
+#[test]
+fn nobody_to_hear_it_is_told() {
+    let server = Server::relaying();
+    let mut client = server.client().named("a");
+    client.publish(publish("chat/1", 1, 1, "hello"));
+    assert_eq!(client.ack().1, 0x10);
+    assert_eq!((server.rows(), server.dead_letters().len()), (0, 0));
+}
+
+#[test]
+fn topics_to_the_client_become_aliases() {
+    let server = Server::relaying();
+    let mut client = server.client();
+    client.hello(Connect { topic_alias_max: 1, ..connect("a") });
+    client.subscribe("#", at(0));
+    let mut seen = Vec::new();
+    for topic in ["x", "x", "y", "x"] {
+        client.publish(publish(topic, 0, 0, "p"));
+        let message = client.message();
+        let alias = message.properties.unwrap().topic_alias.map(NonZeroU16::get);
+        seen.push((message.topic.to_string(), alias));
+    }
+    let expected = [("x", Some(1)), ("", Some(1)), ("y", None), ("", Some(1))];
+    assert_eq!(seen, expected.map(|(topic, alias)| (topic.to_owned(), alias)));
+}
+
+#[test]
+fn a_will_is_told_when_the_client_is_gone_without_a_word() {
+    let server = Server::relaying();
+    let mut watcher = server.client().named("watcher");
+    watcher.subscribe("wills/#", at(1));
+    let will = LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: "wills/a".into(),
+        message: "gone".into(),
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: vec![("k".into(), "v".into())],
+        is_utf8_payload: None,
+        response_topic: None,
+    };
+    let mut mortal = server.client();
+    mortal.hello(Connect { last_will: Some(will), ..connect("mortal") });
+    drop(mortal);
+    let message = watcher.message();
+    assert_eq!((&*message.topic, &message.payload[..]), ("wills/a", &b"gone"[..]));
+    assert_eq!(message.properties.unwrap().user_properties.len(), 1);
+}
+
+#[test]
+fn a_session_goes_on_where_its_connection_ended() {
+    let server = Server::relaying();
+    let kept =
+        || Connect { clean_start: false, session_expiry_interval_secs: 100, ..connect("sleeper") };
+    let mut sleeper = server.client();
+    assert!(!sleeper.hello(kept()).session_present);
+    sleeper.subscribe("chat/#", at(1));
+    drop(sleeper);
+    let mut other = server.client().named("other");
+    for payload in ["1", "2", "3"] {
+        other.publish(publish("chat/x", 1, 1, payload));
+        assert_eq!(other.ack().1, 0);
+    }
+    let mut again = server.client();
+    assert!(again.hello(kept()).session_present);
+    for payload in ["1", "2", "3"] {
+        assert_eq!(again.message().payload, payload);
+    }
+}
