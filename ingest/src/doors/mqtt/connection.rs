@@ -41,8 +41,10 @@ const WRITE_BYTES: usize = 64 * 1024;
 const ROW_BYTES: usize = 128;
 /// Batches of one connection that wait for the log at once.
 const BATCHES_MAX: usize = 64;
-/// How long a client may take to read the last packet.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client may take to read the last packet, behind all that it was sent before; at a stop it
+/// has less.
+const FAREWELL: Duration = Duration::from_secs(5);
+const STOP_FAREWELL: Duration = Duration::from_secs(1);
 
 type Settling = Pin<Box<dyn Future<Output = Vec<Ack>> + Send>>;
 
@@ -79,6 +81,17 @@ enum End {
     Told(Ending),
 }
 
+impl End {
+    fn farewell(&self) -> Duration {
+        match self {
+            Self::Told(Ending { code: DisconnectReasonCode::ServerShuttingDown, .. }) => {
+                STOP_FAREWELL
+            }
+            Self::Told(_) | Self::Gone => FAREWELL,
+        }
+    }
+}
+
 /// Serves a connection until it ends or `stop` says so.
 pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Receiver<bool>) {
     let patience = Duration::from_millis(door.limits.header_timeout_ms);
@@ -98,7 +111,7 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
     }
     let now = door.now().0;
     let will = door.hub.disconnect(&connection.seat, connection.link, now, &door.mqtt);
-    drop(tokio::time::timeout(FAREWELL, connection.farewell()).await);
+    drop(tokio::time::timeout(end.farewell(), connection.farewell()).await);
     if let Some(will) = will {
         door.publish_will(will).await;
     }
@@ -206,7 +219,7 @@ impl Connection<'_> {
 
     /// Every whole packet of the input.
     async fn parse(&mut self) -> Result<(), End> {
-        let mut batch: Vec<Box<Publish>> = Vec::new();
+        let mut batch: Vec<Publish> = Vec::new();
         while self.unsettled + batch.len() < usize::from(self.door.mqtt.in_flight_max) {
             let packet = match self.wire.take(&mut self.input) {
                 Ok(Some(packet)) => packet,
@@ -215,7 +228,7 @@ impl Connection<'_> {
             };
             let step = self.seat.session.lock().take(packet);
             match step {
-                Ok(Step::Publish(publish)) => batch.push(publish),
+                Ok(Step::Publish(publish)) => batch.push(*publish),
                 Ok(Step::Repeat(id)) => {
                     self.queue(&mut batch).await?;
                     let verdict = Verdict::Taken;
@@ -250,7 +263,7 @@ impl Connection<'_> {
     }
 
     /// What came before a broken packet is taken all the same.
-    async fn broken(&mut self, mut batch: Vec<Box<Publish>>, ending: Ending) -> End {
+    async fn broken(&mut self, mut batch: Vec<Publish>, ending: Ending) -> End {
         match self.queue(&mut batch).await {
             Ok(()) => End::Told(ending),
             Err(end) => end,
@@ -258,7 +271,7 @@ impl Connection<'_> {
     }
 
     /// Hands what was published to the log; it is confirmed when it is durable.
-    async fn queue(&mut self, batch: &mut Vec<Box<Publish>>) -> Result<(), End> {
+    async fn queue(&mut self, batch: &mut Vec<Publish>) -> Result<(), End> {
         if batch.is_empty() {
             return Ok(());
         }

@@ -98,13 +98,13 @@ impl MqttDoor {
         followed.retain(|place, _| sources.iter().any(|source| source.place == *place));
         let first = followed.is_empty();
         for source in sources {
-            if !followed.contains_key(&source.place) {
+            followed.entry(source.place).or_insert_with(|| {
                 let ends = source.partition.ends();
                 let from = if first { ends.durable_end } else { ends.log_start };
                 self.hub.told(source.place, from);
                 let reader = source.partition.reader(from);
-                followed.insert(source.place, Followed { source, reader });
-            }
+                Followed { source, reader }
+            });
         }
     }
 

@@ -64,6 +64,11 @@ impl Hub {
         Ok(Self { relay, links: AtomicU64::new(0), state: Mutex::default() })
     }
 
+    /// Whether any message may be passed on as it is.
+    pub(super) fn relays_something(&self) -> bool {
+        !self.relay.is_empty()
+    }
+
     /// Whether messages of this topic may be passed on as they are.
     pub(super) fn relays(&self, topic: &str) -> bool {
         self.relay.iter().any(|filter| filter.pattern.matches(topic))

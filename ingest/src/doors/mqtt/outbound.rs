@@ -46,7 +46,7 @@ pub(super) enum Stage {
 /// What is to be sent next.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    Publish(Publish),
+    Publish(Box<Publish>),
     Release(NonZeroU16),
 }
 
@@ -90,7 +90,7 @@ impl Outbound {
             let sent = self.sent.get(&order)?;
             return Some(match sent.stage {
                 Stage::Published => {
-                    Next::Publish(sent.delivery.packet(Some(sent.id), true, now_us))
+                    Next::Publish(Box::new(sent.delivery.packet(Some(sent.id), true, now_us)))
                 }
                 Stage::Released => Next::Release(sent.id),
             });
@@ -105,7 +105,7 @@ impl Outbound {
             }
             let delivery = self.pop()?;
             if !delivery.message.is_expired(now_us) {
-                return Some(Next::Publish(self.send(delivery, now_us)));
+                return Some(Next::Publish(Box::new(self.send(delivery, now_us))));
             }
         }
     }

@@ -51,9 +51,14 @@ impl MqttDoor {
     pub(super) async fn queue(
         &self,
         seat: Option<&Arc<Seat>>,
-        messages: Vec<Box<Publish>>,
+        messages: Vec<Publish>,
         mut permit: Permit,
     ) -> Queued {
+        if self.hub.relays_something() {
+            // The runtime runs the task first that woke last: a SUBSCRIBE that came before these on another
+            // socket would miss them.
+            tokio::task::yield_now().await;
+        }
         let now = self.now();
         let mut acks: Vec<Ack> = messages
             .iter()
@@ -85,7 +90,7 @@ impl MqttDoor {
     fn decode(
         &self,
         seat: Option<&Arc<Seat>>,
-        messages: &[Box<Publish>],
+        messages: &[Publish],
         acks: &mut [Ack],
         now: AppendTime,
     ) -> Decoded {
@@ -211,7 +216,7 @@ impl MqttDoor {
             properties: Some(properties),
         };
         let permit = self.budget.wait(publish.payload.len()).await;
-        let queued = self.queue(None, vec![Box::new(publish)], permit).await;
+        let queued = self.queue(None, vec![publish], permit).await;
         self.published(&queued.settled().await);
     }
 }

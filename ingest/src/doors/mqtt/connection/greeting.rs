@@ -248,5 +248,5 @@ async fn last_words(mut stream: TcpStream, words: &[u8]) {
         let mut ignored = [0; 1024];
         while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
     };
-    drop(tokio::time::timeout(super::FAREWELL, hear_out).await);
+    drop(tokio::time::timeout(super::STOP_FAREWELL, hear_out).await);
 }

@@ -43,7 +43,7 @@ impl Connection<'_> {
             };
             let (id, topic) = (publish.packet_id, publish.topic.clone());
             let known = self.aliases.knows(&topic);
-            let packet = Packet::Publish(Box::new(self.aliases.shorten(publish)));
+            let packet = Packet::Publish(Box::new(self.aliases.shorten(*publish)));
             if self.wire.put(packet, &mut self.output) == Put::LeftOut {
                 session.outbound.left_out(id);
                 if !known {

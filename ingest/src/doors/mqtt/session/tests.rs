@@ -2,7 +2,7 @@
 
 use super::*;
 use bytes::Bytes;
-use rmqtt_codec::v5::{ConnectAck, PublishAck, PublishProperties};
+use rmqtt_codec::v5::{PublishAck, PublishProperties};
 
 fn session(version: Version) -> Session {
     let mut session = Session::new("c".into());
@@ -90,11 +90,10 @@ fn packets_that_may_not_be_end_the_connection_with_a_sentence() {
     subscribed.properties.as_mut().unwrap().subscription_ids = vec![id];
     let mut repeat = publish("a", QoS::AtMostOnce, 0);
     repeat.dup = true;
-    let mut kept = Disconnect::default();
-    kept.session_expiry_interval_secs = Some(5);
+    let kept = Disconnect { session_expiry_interval_secs: Some(5), ..Disconnect::default() };
     for (packet, code, says) in [
         (Packet::Connect(Box::default()), 0x82, "a second CONNECT"),
-        (Packet::ConnectAck(Box::new(ConnectAck::default())), 0x82, "only the server sends"),
+        (Packet::ConnectAck(Box::default()), 0x82, "only the server sends"),
         (Packet::PingResponse, 0x82, "only the server sends"),
         (Packet::Publish(Box::new(publish("", QoS::AtMostOnce, 0))), 0x82, "neither a topic"),
         (Packet::Publish(Box::new(subscribed)), 0x82, "subscription identifier"),

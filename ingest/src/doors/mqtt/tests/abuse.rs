@@ -128,8 +128,11 @@ fn what_is_no_hello_is_not_answered_for_long() {
     }
 }
 
+/// A name, bytes, and the code of the DISCONNECT.
+type BadPacket = (&'static str, Vec<u8>, u8);
+
 /// What is wrong in both versions, and only in 5.
-fn bad_packets() -> (Vec<(&'static str, Vec<u8>, u8)>, Vec<(&'static str, Vec<u8>, u8)>) {
+fn bad_packets() -> (Vec<BadPacket>, Vec<BadPacket>) {
     let both = vec![
         ("type 0", b"\x00\x00".to_vec(), 0x81),
         ("SUBACK", packet(0x90, b"\x00\x01\x00\x00"), 0x82),
