@@ -1,7 +1,7 @@
 //! The MQTT door over a log in a new directory, for clients of other makers to be tried against.
 //!
 //! `cargo run -p weir-ingest --example mqtt_door -- 127.0.0.1:1883 DIRECTORY` passes on every topic that no
-//! stream takes and keeps one stream, `/room/{room}/s`. It ends with its standard input.
+//! stream takes and keeps one stream, `/room/{room}/s`; nobody may subscribe to `test/nosubscribe`. It ends with its standard input.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -29,8 +29,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         log.create_stream(StreamDefinition::new("rooms", vec![column], template, options)?)?;
     }
     let limits = Limits::default();
-    let mqtt =
-        MqttLimits { relay: vec!["#".to_owned()], keep_alive_s_max: 60, ..MqttLimits::default() };
+    let mqtt = MqttLimits {
+        relay: vec!["#".to_owned()],
+        private: vec!["test/nosubscribe".to_owned()],
+        keep_alive_s_max: 60,
+        ..MqttLimits::default()
+    };
     let budget = IngestBudget::new(limits.ingest_bytes_max);
     let door =
         MqttDoor::new(Arc::clone(&log), budget, limits, mqtt, Metrics::new(), Sources::default())?;

@@ -37,9 +37,14 @@ use std::sync::Arc;
 /// Why a door cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
-    /// A filter of `relay` is none.
-    #[error("ingest.mqtt.relay: {0}")]
-    Relay(String),
+    /// A filter of `relay` or `private` is none.
+    #[error("ingest.mqtt.{key}: {what}")]
+    Filter {
+        /// The key it stands under.
+        key: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// The MQTT door of a log; [`serve`] opens it.

@@ -28,6 +28,7 @@ use std::sync::atomic::AtomicU64;
 #[derive(Debug)]
 pub(super) struct Hub {
     relay: Vec<Filter>,
+    private: Vec<Filter>,
     links: AtomicU64,
     state: Mutex<State>,
 }
@@ -52,16 +53,16 @@ pub(super) struct Routed {
 
 impl Hub {
     /// # Errors
-    /// A filter of `relay` is none.
+    /// A filter of `relay` or `private` is none.
     pub(super) fn new(limits: &MqttLimits) -> Result<Self, MqttError> {
-        let relay = limits.relay.iter().map(|filter| match Filter::parse(filter) {
-            Ok(Filter { group: Some(_), .. }) => {
-                Err(MqttError::Relay(format!("'{filter}' is shared; write the filter alone")))
-            }
-            parsed => parsed.map_err(|error| MqttError::Relay(error.to_string())),
-        });
-        let relay = relay.collect::<Result<_, _>>()?;
-        Ok(Self { relay, links: AtomicU64::new(0), state: Mutex::default() })
+        let relay = filters("relay", &limits.relay)?;
+        let private = filters("private", &limits.private)?;
+        Ok(Self { relay, private, links: AtomicU64::new(0), state: Mutex::default() })
+    }
+
+    /// Whether nobody may subscribe to messages of this topic.
+    pub(super) fn is_private(&self, topic: &str) -> bool {
+        self.private.iter().any(|filter| filter.pattern.matches(topic))
     }
 
     /// Whether any message may be passed on as it is.
@@ -89,6 +90,9 @@ impl Hub {
         from: Option<&Arc<Seat>>,
         limits: &MqttLimits,
     ) -> Routed {
+        if self.is_private(&message.topic) {
+            return Routed::default();
+        }
         let audience = self.state.lock().routes.audience(&message.topic, from);
         let mut routed = Routed { matched: audience.len(), dropped: 0 };
         for one in audience {
@@ -99,6 +103,17 @@ impl Hub {
         }
         routed
     }
+}
+
+fn filters(key: &'static str, texts: &[String]) -> Result<Vec<Filter>, MqttError> {
+    let wrong = |what| MqttError::Filter { key, what };
+    let parse = |text: &String| match Filter::parse(text) {
+        Ok(Filter { group: Some(_), .. }) => {
+            Err(wrong(format!("'{text}' is shared; write the filter alone")))
+        }
+        parsed => parsed.map_err(|error| wrong(error.to_string())),
+    };
+    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]

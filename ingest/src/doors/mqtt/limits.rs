@@ -32,6 +32,8 @@ pub struct MqttLimits {
     pub retained_bytes_max: usize,
     /// Topics, as filters, whose messages are passed on as they are if no stream takes them.
     pub relay: Vec<String>,
+    /// Topics, as filters, that nobody may subscribe to; wider filters do not get them either.
+    pub private: Vec<String>,
 }
 
 impl Default for MqttLimits {
@@ -50,6 +52,7 @@ impl Default for MqttLimits {
             retained_max: 100_000,
             retained_bytes_max: 64 * 1024 * 1024,
             relay: Vec::new(),
+            private: Vec::new(),
         }
     }
 }

@@ -67,6 +67,15 @@ pub(super) struct Wire {
     spoken: Option<Codec>,
     /// Largest packet the client takes.
     sent_bytes_max: usize,
+    reasons: Reasons,
+}
+
+/// Where a client wants to read reasons in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reasons {
+    Everywhere,
+    /// In CONNACK and DISCONNECT only.
+    AtTheEnds,
 }
 
 #[derive(Debug)]
@@ -86,7 +95,12 @@ pub(super) enum Put {
 
 impl Wire {
     pub(super) fn new(packet_bytes_max: u32) -> Self {
-        Self { packet_bytes_max, spoken: None, sent_bytes_max: usize::MAX }
+        Self {
+            packet_bytes_max,
+            spoken: None,
+            sent_bytes_max: usize::MAX,
+            reasons: Reasons::Everywhere,
+        }
     }
 
     /// What the client speaks, once its first packet has come.
@@ -100,6 +114,11 @@ impl Wire {
     /// From now on nothing larger is sent.
     pub(super) fn limit_sent(&mut self, bytes: usize) {
         self.sent_bytes_max = bytes;
+    }
+
+    /// From now on reasons are said only where the client wants them.
+    pub(super) fn say_reasons(&mut self, reasons: Reasons) {
+        self.reasons = reasons;
     }
 
     /// The next packet, if all of it is in the buffer.
@@ -148,6 +167,11 @@ impl Wire {
     /// the client is left out.
     pub(super) fn put(&mut self, packet: Packet, out: &mut BytesMut) -> Put {
         let shorter = without_reason(&packet);
+        let is_end = matches!(packet, Packet::ConnectAck(_) | Packet::Disconnect(_));
+        let (packet, shorter) = match (self.reasons, shorter) {
+            (Reasons::AtTheEnds, Some(shorter)) if !is_end => (shorter, None),
+            (_, shorter) => (packet, shorter),
+        };
         match (self.put_whole(packet, out), shorter) {
             (Put::LeftOut, Some(shorter)) => self.put_whole(shorter, out),
             (put, _) => put,

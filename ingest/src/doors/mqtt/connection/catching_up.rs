@@ -6,6 +6,7 @@
 use super::Connection;
 use crate::doors::mqtt::filter::Filter;
 use crate::doors::mqtt::follow::Told;
+use crate::doors::mqtt::hub::Row;
 use crate::doors::mqtt::message::{Delivery, Place};
 use crate::doors::mqtt::outbound::Offered;
 use crate::doors::mqtt::session::Subscription;
@@ -74,7 +75,9 @@ impl Connection<'_> {
     /// Keeps what is wanted of a frame; how far there was room.
     fn take_over(&self, told: &Told, from: Offset, wanted: &Wanted) -> Offset {
         let now = self.door.now().0;
-        for row in told.rows().filter(|row| row.offset >= from) {
+        let may_be_told =
+            |row: &Row<'_>| row.offset >= from && !self.door.hub.is_private(row.topic);
+        for row in told.rows().filter(may_be_told) {
             let of_server = row.topic.starts_with('$');
             let matches = |(pattern, _): &&(TopicPattern, Subscription)| {
                 of_server == pattern.as_str().starts_with('$') && pattern.matches(row.topic)

@@ -6,7 +6,7 @@
 use super::Connection;
 use crate::doors::mqtt::MqttDoor;
 use crate::doors::mqtt::hub::Connected;
-use crate::doors::mqtt::wire::{Version, Wire, WireError};
+use crate::doors::mqtt::wire::{Reasons, Version, Wire, WireError};
 use crate::model::{TopicError, check_topic};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -121,6 +121,9 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
     let terms = Terms::of(door, &connect, version);
     let mut output = BytesMut::new();
     wire.limit_sent(connect.max_packet_size.map_or(usize::MAX, |max| max.get() as usize));
+    if !connect.request_problem_info {
+        wire.say_reasons(Reasons::AtTheEnds);
+    }
     wire.put(
         Packet::ConnectAck(Box::new(terms.ack(door, &connect, assigned, present))),
         &mut output,

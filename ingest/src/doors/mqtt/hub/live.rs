@@ -44,7 +44,7 @@ impl Hub {
     ) -> u64 {
         let mut state = self.state.lock();
         let mut dropped = 0;
-        for row in rows {
+        for row in rows.filter(|row| !self.is_private(row.topic)) {
             let audience = match row.series {
                 Some((stream, series)) => state.routes.of_series(stream, series, row.topic),
                 None => state.routes.audience(row.topic, None),

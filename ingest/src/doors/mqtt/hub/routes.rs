@@ -83,6 +83,11 @@ impl Hub {
             let why = "a shared subscription cannot be without one's own messages".to_owned();
             return refused(SubscribeAckReason::TopicFilterInvalid, why);
         }
+        if self.is_private(filter.pattern.as_str()) {
+            // It is not this client that may not: no other code says that.
+            let why = format!("nobody may subscribe to '{}'", filter.pattern.as_str());
+            return refused(SubscribeAckReason::UnspecifiedError, why);
+        }
         let mut state = self.state.lock();
         let mut session = seat.session.lock();
         let is_new = !session.subscriptions.contains_key(text);
@@ -103,11 +108,12 @@ impl Hub {
             true => state.retained.matching(&filter.pattern, now_us),
             false => Vec::new(),
         };
+        let retained = retained.into_iter().filter(|message| !self.is_private(&message.topic));
         let deliver = |message: Arc<Message>| retained_delivery(message, subscription);
         Subscribed {
             reason: granted(subscription.options.qos),
             why: None,
-            retained: retained.into_iter().map(deliver).collect(),
+            retained: retained.map(deliver).collect(),
         }
     }
 

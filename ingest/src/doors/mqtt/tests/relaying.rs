@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::client::{connect, publish};
+use crate::doors::mqtt::MqttLimits;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{Connect, LastWill, SubscriptionOptions};
 use std::num::NonZeroU16;
@@ -23,6 +24,26 @@ fn a_message_goes_as_it_is_to_those_who_subscribe() {
     assert_eq!((to_new.qos.value(), to_old.qos.value()), (2, 1));
     assert_eq!((&to_new.payload[..], &to_old.payload[..]), (&b"hello"[..], &b"hello"[..]));
     assert_eq!(to_new.properties.unwrap().user_properties.len(), 1);
+}
+
+#[test]
+fn nobody_may_subscribe_to_what_is_private() {
+    let text = |filter: &str| vec![filter.to_owned()];
+    let server = Server::with(MqttLimits {
+        relay: text("#"),
+        private: text("own/#"),
+        ..MqttLimits::default()
+    });
+    let mut client = server.client().named("new");
+    for filter in ["own/a", "own/+/b", "own/#", "own"] {
+        assert_eq!(client.subscribe(filter, at(2)), 0x80, "{filter}");
+    }
+    assert_eq!(server.client().v3().named("old").subscribe("own/a", at(2)), 0x80);
+    assert_eq!(client.subscribe("#", at(1)), 1);
+    for (topic, code) in [("own/a", 0x10), ("others/a", 0)] {
+        client.publish(publish(topic, 1, 1, "hello"));
+        assert_eq!(client.ack().1, code, "{topic}");
+    }
 }
 
 #[test]

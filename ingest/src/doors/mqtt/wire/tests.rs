@@ -4,7 +4,7 @@ use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
 use rmqtt_codec::types::{Publish, QoS};
-use rmqtt_codec::v5::{Connect, PublishAck, PublishAckReason};
+use rmqtt_codec::v5::{Connect, Disconnect, PublishAck, PublishAckReason};
 use std::num::NonZeroU16;
 
 const CONNECT_V3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
@@ -100,6 +100,24 @@ fn a_version_says_what_it_can() {
     wire.limit_sent(8);
     assert_eq!(wire.put(Packet::PublishAck(ack), &mut short), Put::Written);
     assert_eq!(&short[..], b"\x40\x04\x00\x07\x99\x00");
+}
+
+#[test]
+fn a_client_that_does_not_want_reasons_reads_them_only_where_it_must() {
+    let said = |packet| {
+        let mut wire = connected(CONNECT_V5);
+        wire.say_reasons(Reasons::AtTheEnds);
+        let mut out = BytesMut::new();
+        assert_eq!(wire.put(packet, &mut out), Put::Written);
+        out.windows(3).any(|w| w == b"why")
+    };
+    let packet_id = NonZeroU16::MIN;
+    let reason_string = Some("why".into());
+    let ack = PublishAck { packet_id, reason_string, ..PublishAck::default() };
+    assert!(!said(Packet::PublishAck(ack.clone())) && !said(Packet::PublishReceived(ack)));
+    let mut goodbye = Disconnect::new(DisconnectReasonCode::ProtocolError);
+    goodbye.reason_string = Some("why".into());
+    assert!(said(Packet::Disconnect(goodbye)));
 }
 
 #[test]
