@@ -11,5 +11,6 @@ pub mod ipc;
 pub mod latest;
 pub mod lookup;
 pub mod pipeline;
+pub mod trace;
 pub mod watermark;
 pub mod window;

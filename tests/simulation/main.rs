@@ -26,6 +26,7 @@ fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
     let transitions = sum(|f| f.transitions);
     let replacements = sum(|f| f.replacements);
     let checkpoints = sum(|f| f.checkpoints);
+    let kept = sum(|f| f.kept);
     println!(
         "{lives} lives, {replacements} replacements, {checkpoints} checkpoints, {transitions} transitions"
     );
@@ -33,5 +34,6 @@ fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
         assert!(lives > 2 * SEEDS && transitions > SEEDS, "{lives} {transitions}");
         assert!(replacements > SEEDS, "{replacements}");
         assert!(checkpoints > SEEDS, "{checkpoints}");
+        assert!(kept > SEEDS * rules::RULES.len() as u64 * 9 / 10, "{kept} states at the end");
     }
 }

@@ -4,8 +4,10 @@
 //! final log gives: the same ids in the same order, none twice. A checkpoint that the catalog names is
 //! there whole, whenever the power was cut.
 
-use arrow::array::{AsArray, Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use arrow::array::{
+    Array, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::datatypes::{Field, Float64Type, Schema, TimestampMicrosecondType};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
@@ -20,14 +22,15 @@ use weir_engine::runtime::runner::RunnerState;
 use weir_engine::runtime::sink::ordinals;
 use weir_engine::runtime::versions::Step;
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
-use weir_engine::tables::reference::ReferenceTables;
+use weir_engine::tables::reference::{ReferenceTables, TableChange, TableDefinition};
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
 use weir_ingest::log::{EntryBody, InternalLog, Log, LogConfig, Stream};
 use weir_ingest::model::reading::{Hidden, stored_schema};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
-const RULES: [&str; 11] = [
+const TABLE: &str = "CREATE TABLE weights (floor TEXT PRIMARY KEY, weight DOUBLE)";
+pub(crate) const RULES: [&str; 15] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
      AS SELECT floor, room, temperature FROM climate",
     "CREATE RULE warm START FROM EARLIEST RAISE WHEN t > 22 FOR INTERVAL '10' SECOND \
@@ -71,6 +74,29 @@ const RULES: [&str; 11] = [
      FROM climate c JOIN latest.climate l ON l.topic = c.topic",
     "CREATE RULE jumps KEY (room) START FROM EARLIEST RAISE WHEN step > 2 FOR INTERVAL '1' SECOND \
      AS SELECT room, temperature - lag(temperature) AS step FROM climate",
+    "CREATE RULE against START FROM EARLIEST AS SELECT floor, median(temperature - before) AS up, \
+     count(*) AS n \
+     FROM HOP((SELECT c.floor, c.time, c.temperature, l.temperature AS before \
+     FROM climate c JOIN latest.climate l ON l.floor = c.floor), \
+     DESCRIPTOR(time), slide => INTERVAL '3' SECOND, size => INTERVAL '6' SECOND) \
+     GROUP BY floor, window_start, window_end",
+    "CREATE RULE beside START FROM EARLIEST AS SELECT floor, max(t) AS t, min(now) AS now \
+     FROM TUMBLE((SELECT a.floor, a.time, a.t, l.temperature AS now \
+     FROM averages a LEFT JOIN latest.climate l ON l.floor = a.floor AND l.temperature > a.t), \
+     DESCRIPTOR(time), size => INTERVAL '10' SECOND) GROUP BY floor, window_start, window_end",
+    "CREATE RULE moved START FROM EARLIEST RAISE WHEN moved > 3 CLEAR WHEN moved < 0 \
+     AS SELECT floor, sum(step * weight) AS moved, count(*) AS n \
+     FROM HOP((SELECT c.floor, c.time, w.weight, c.temperature - lag(c.temperature) AS step \
+     FROM climate c LEFT JOIN weights w ON w.floor = c.floor), \
+     DESCRIPTOR(time), slide => INTERVAL '4' SECOND, size => INTERVAL '8' SECOND) \
+     GROUP BY floor, window_start, window_end",
+    "CREATE RULE weighted START FROM EARLIEST AS SELECT floor, median(t * weight) AS t \
+     FROM TUMBLE((SELECT r.floor, r.window_end, r.t, w.weight \
+     FROM (SELECT floor, room, window_end, avg(temperature) AS t \
+     FROM TUMBLE(climate, DESCRIPTOR(time), size => INTERVAL '3' SECOND) \
+     GROUP BY floor, room, window_start, window_end) r LEFT JOIN weights w ON w.floor = r.floor), \
+     DESCRIPTOR(time), size => INTERVAL '12' SECOND) \
+     GROUP BY floor, window_start, window_end",
 ];
 /// What may replace each of the first of them, also more than once: other verdicts, FOR, windows and keys.
 const REPLACEMENTS: [&[&str]; 2] = [
@@ -111,6 +137,8 @@ pub(crate) struct Followings {
     pub(crate) replacements: u64,
     pub(crate) transitions: u64,
     pub(crate) checkpoints: u64,
+    /// Rules whose state could be kept in the end.
+    pub(crate) kept: u64,
 }
 
 struct World {
@@ -120,6 +148,7 @@ struct World {
     seconds: i64,
     replacements: u64,
     checkpoints: u64,
+    kept: u64,
 }
 
 /// One process: a log and the rules that follow it.
@@ -140,6 +169,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         seconds: 0,
         replacements: 0,
         checkpoints: 0,
+        kept: 0,
     };
     let mut followings = Followings::default();
     let mut steps = 0;
@@ -160,6 +190,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
     followings.transitions = world.check()?;
     followings.replacements = world.replacements;
     followings.checkpoints = world.checkpoints;
+    followings.kept = world.kept;
     Ok(followings)
 }
 
@@ -185,6 +216,10 @@ impl World {
             Some(stream) => stream,
             None => log.create_stream(declared()).map_err(text)?,
         };
+        let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
+        if references.get("weights").is_none() {
+            change(&log, &TableChange::Create(Arc::new(weights())))?;
+        }
         let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
         let (mut all, mut followers) = (Vec::new(), Vec::new());
         for (rule, uid) in RULES.iter().zip(1..) {
@@ -236,6 +271,24 @@ impl World {
         Ok(())
     }
 
+    /// A floor's weight changes, now and then from an earlier event time on.
+    fn weigh(&mut self, life: &Life) -> Result<(), String> {
+        let floor = self.rng.random_range(0..2).to_string();
+        let weight = f64::from(self.rng.random_range(1..9_u32));
+        let earlier = self.rng.random_range(0..20_i64) * 1_000_000;
+        let from = self.rng.random_bool(0.5).then(|| self.clock.wall_us() - earlier);
+        let definition = weights();
+        let columns = vec![
+            Arc::new(StringArray::from(vec![floor])) as Arc<dyn Array>,
+            Arc::new(Float64Array::from(vec![weight])),
+            Arc::new(TimestampMicrosecondArray::from(vec![from]).with_timezone("UTC")),
+        ];
+        let names = ["floor", "weight", "valid_from"];
+        let source = RecordBatch::try_from_iter(names.into_iter().zip(columns)).map_err(text)?;
+        let rows = definition.rows(&names.map(ToOwned::to_owned), &source).map_err(text)?;
+        change(&life.log, &TableChange::Insert { table: "weights".to_owned(), rows })
+    }
+
     /// Readings, time or a rule's next inputs, as the seed decides.
     fn step(&mut self, life: &mut Life) -> Result<(), String> {
         match self.rng.random_range(0..10) {
@@ -248,6 +301,7 @@ impl World {
                 life.log.step_committers();
             }
             6 if self.rng.random_bool(0.4) => self.replace(life)?,
+            7 if self.rng.random_bool(0.3) => self.weigh(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
                 self.follow(life, which)?;
@@ -306,6 +360,7 @@ impl World {
             let (reference, expected, derived) = reference(&life.log, &name)?;
             same_readings(&life.log, &name, &derived)?;
             let state = life.followers[which].snapshot(&life.log).map(|s| s.state);
+            self.kept += u64::from(state.is_some());
             let bytes = |state| serde_json::to_string(&state).map_err(text);
             let (state, expected) = (bytes(state)?, bytes(expected)?);
             if state != expected {
@@ -427,6 +482,30 @@ fn same_readings(log: &Log, rule: &str, derived: &[Derived]) -> Result<(), Strin
     match written == told && newest.max().unwrap_or(i64::MIN) == ticks {
         true => Ok(()),
         false => Err(format!("P6: {rule} wrote {written:?}, the reference says {told:?}")),
+    }
+}
+
+fn weights() -> TableDefinition {
+    match parse_statements(TABLE).expect("it is SQL").pop() {
+        Some(Statement::CreateTable(table)) => {
+            let fields = table.columns.iter();
+            let fields = fields.map(|c| Field::new(&c.name, c.column_type.data_type(), c.nullable));
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            TableDefinition::new(&table.name, schema, table.primary_key, TABLE).expect("a table")
+        }
+        other => panic!("not a table: {other:?}"),
+    }
+}
+
+/// A table changes, durably.
+fn change(log: &Log, change: &TableChange) -> Result<(), String> {
+    let mut receipt =
+        log.internal(InternalLog::Tables).append(change.encode(log.append_clock().draw()));
+    log.step_committers();
+    match receipt.try_take() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("a table's change was not committed".to_owned()),
     }
 }
 

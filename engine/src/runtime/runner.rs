@@ -44,6 +44,7 @@ use crate::tables::reference::{TableError, TableFold};
 use along::Along;
 use arrow::array::RecordBatch;
 use judging::judge;
+use latest::LatestTrace;
 use nested::Nest;
 use readings::Buffered;
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ pub struct Runner {
     waiting: BTreeMap<(i64, u64), Buffered>,
     /// Of a rule with `lag` or `rate`.
     along: Option<Along>,
+    /// Of a rule over TUMBLE or HOP of readings that look at latest values.
+    looks: Option<LatestTrace>,
     taken: u64,
     late_ordinal: u64,
     error_ordinal: u64,
@@ -149,6 +152,7 @@ impl Runner {
             LatestValues::new(latest.stream, &plan.streams[latest.stream], &latest.joins)
         });
         let tables = Tables { latest: latest.collect(), ..Tables::default() };
+        let looks = matches!(plan.shape, Shape::Windowed(_)) && !plan.latest.is_empty();
         let (windows, sessions) = match &plan.shape {
             Shape::Windowed(aggregation) => (Some(Windows::new(Arc::clone(aggregation))), None),
             Shape::Sessions(aggregation) => {
@@ -172,6 +176,7 @@ impl Runner {
             windows,
             sessions,
             along: Along::of(&plan),
+            looks: looks.then(LatestTrace::default),
             plan,
             whole,
             nest: nest.map(Box::new),
@@ -215,9 +220,16 @@ impl Runner {
         let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
         let keys = self.alarms().map_or(0, RuleAlarms::keys);
         let along = self.along.as_ref().map_or(0, Along::len);
+        let traces = self.along.as_ref().map_or(0, Along::bytes)
+            + self.looks.as_ref().map_or(0, LatestTrace::bytes);
         let latest: usize = self.tables.latest.iter().map(LatestValues::bytes).sum();
         let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes());
-        latest + below + windows + sessions + KEY_BYTES * (keys + self.waiting.len() + along)
+        latest
+            + traces
+            + below
+            + windows
+            + sessions
+            + KEY_BYTES * (keys + self.waiting.len() + along)
     }
 
     /// Takes one input.
@@ -283,7 +295,7 @@ impl Runner {
         let known = self.plan.tables.iter().filter_map(|name| self.fold.get(name));
         let content = known.map(|table| Ok((table.definition.name().to_owned(), table.content()?)));
         let tables = content.collect::<Result<_, TableError>>();
-        self.tables.dated = tables.map_err(|e| RunnerError::Input(e.to_string()))?;
+        self.tables.dated = Arc::new(tables.map_err(|e| RunnerError::Input(e.to_string()))?);
         Ok(())
     }
 
@@ -349,6 +361,7 @@ impl Runner {
             self.apply_along(timed, appended, out)?;
         }
         self.close_windows(appended, out)?;
+        self.forget_traces();
         self.apply_waiting(timed, appended, out)?;
         let timed = EventTime(timed);
         if let Judge::Alarms(alarms) = &mut self.judge

@@ -130,7 +130,7 @@ impl Versions {
                 Ok(Step::Taken { appended, bytes, outputs: Outputs::default() })
             }
             Next::Input(input) => {
-                self.current.runner.resumed();
+                self.current.runner.resumed().map_err(|e| e.to_string())?;
                 let appended = input.appended();
                 match self.end(finish_at).filter(|end| appended > end.place()) {
                     Some(end) => self.ending(&end, Some(input)),
@@ -138,7 +138,7 @@ impl Versions {
                 }
             }
             Next::Wait => {
-                self.current.runner.resumed();
+                self.current.runner.resumed().map_err(|e| e.to_string())?;
                 let safe = self.current.feed.safe_time();
                 match self.end(finish_at).filter(|end| safe >= end.place()) {
                     Some(end) => self.ending(&end, None),

@@ -38,10 +38,14 @@ pub struct AlongStage {
 
 /// The last values of each series.
 #[derive(Debug, Default)]
-pub struct AlongState(HashMap<u64, Vec<Option<Last>>>);
+pub struct AlongState(HashMap<u64, Lasts>);
 
+/// The last values of one series, function by function.
+pub type Lasts = Vec<Option<Last>>;
+
+/// A value and when it was.
 #[derive(Debug, Clone)]
-struct Last {
+pub struct Last {
     value: ScalarValue,
     time: i64,
 }
@@ -59,16 +63,30 @@ struct LastKept {
 }
 
 impl AlongState {
-    /// For a checkpoint.
+    /// What is known of a series.
+    pub fn of(&self, series: u64) -> Option<Lasts> {
+        self.0.get(&series).cloned()
+    }
+
+    /// About what it takes.
+    pub fn bytes(&self) -> usize {
+        let functions = self.0.values().next().map_or(0, Vec::len);
+        self.0.len() * (size_of::<(u64, Lasts)>() + size_of::<Option<Last>>() * functions)
+    }
+
+    /// For a checkpoint; of some series it is what was known `before`.
     /// # Errors
     /// A value of a type that cannot be kept.
-    pub fn kept(&self) -> Result<AlongKept> {
-        let mut all: Vec<_> = self.0.iter().collect();
+    pub fn kept(&self, before: &HashMap<u64, Option<&Lasts>>) -> Result<AlongKept> {
+        let then =
+            |(series, now)| Some((series, before.get(series).copied().unwrap_or(Some(now))?));
+        let mut all: Vec<(&u64, &Lasts)> = self.0.iter().filter_map(then).collect();
         all.sort_unstable_by_key(|(series, _)| **series);
-        let functions = all.iter().map(|(_, last)| last.len()).max().unwrap_or(0);
+        let known = |(_, lasts): &(&u64, &Lasts)| lasts.iter().rposition(Option::is_some);
+        let functions = all.iter().filter_map(known).max().map_or(0, |last| last + 1);
         let mut kept = vec![LastKept::default(); functions];
         for (number, kept) in kept.iter_mut().enumerate() {
-            let of_function = |last: &&Vec<Option<Last>>| last.get(number).cloned().flatten();
+            let of_function = |last: &Lasts| last.get(number).cloned().flatten();
             let known =
                 all.iter().filter_map(|(series, last)| Some((**series, of_function(last)?)));
             let mut values = Vec::new();
@@ -90,7 +108,7 @@ impl AlongState {
     /// It is damaged.
     pub fn restore(kept: &AlongKept) -> Result<Self> {
         let functions = kept.0.len();
-        let mut state: HashMap<u64, Vec<Option<Last>>> = HashMap::new();
+        let mut state: HashMap<u64, Lasts> = HashMap::new();
         for (number, LastKept { series, times, values }) in kept.0.iter().enumerate() {
             let Some(values) = values else { continue };
             let values = ipc::decode(values)?;

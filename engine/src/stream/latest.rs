@@ -9,7 +9,7 @@ use super::input::{Lane, Rows};
 use super::window::{KeyedSeries, SeriesPlan};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use datafusion::error::Result;
-use index::{AGE, LatestIndex, latest_schema};
+use index::{AGE, LatestIndex, LatestRow, latest_schema};
 use std::sync::Arc;
 use weir_ingest::model::reading::{self, Position};
 use weir_ingest::model::{AppendTime, SeriesSnapshot, StreamDefinition};
@@ -50,9 +50,19 @@ impl LatestValues {
         self.index.bytes()
     }
 
-    /// For a checkpoint.
-    pub fn state(&self) -> LatestIndex {
-        self.index.clone()
+    /// For a checkpoint; of some series it is what they had `before`.
+    pub fn state<'r>(
+        &self,
+        before: impl Iterator<Item = (u32, Option<&'r LatestRow>)>,
+    ) -> LatestIndex {
+        let mut index = self.index.clone();
+        before.for_each(|(series, row)| index.put(series, row));
+        index
+    }
+
+    /// The newest reading of a series.
+    pub fn row(&self, series: u32) -> Option<LatestRow> {
+        self.index.row(series)
     }
 
     /// Goes on from a checkpoint; `snapshot` covers every series in it.

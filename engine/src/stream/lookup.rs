@@ -17,11 +17,14 @@ use datafusion::physical_expr::PhysicalExpr;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Contents of reference tables, by name.
+pub type Dated = Arc<BTreeMap<String, Arc<DatedRows>>>;
+
 /// What is looked up.
 #[derive(Debug, Default)]
 pub struct Tables {
-    /// Contents of the reference tables, by name.
-    pub dated: BTreeMap<String, Arc<DatedRows>>,
+    /// Contents of the reference tables.
+    pub dated: Dated,
     /// Latest values, in the plan's order.
     pub latest: Vec<LatestValues>,
 }

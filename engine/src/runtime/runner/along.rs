@@ -5,6 +5,7 @@
 //! once the rule's watermark has passed them, so what a series gives depends neither on the order of
 //! arrival within lateness nor on batches. A late one is listed, and no later value knows of it.
 
+mod again;
 mod kept;
 
 pub(super) use kept::AlongSaved;
@@ -15,11 +16,15 @@ use super::readings::{Result1, receipt};
 use super::windows::open_windows;
 use super::{Judge, Runner, RunnerError, topic_of};
 use crate::alarms::{Evidence, MayClear, MemberReading, Place, ResultRow, Suppression, Verdict};
-use crate::sql::plan::{Branch, RulePlan};
-use crate::stream::along::{AlongStage, AlongState};
+use crate::sql::plan::{Branch, RulePlan, Shape};
+use crate::stream::along::{AlongStage, AlongState, Lasts};
+use crate::stream::grid::PaneIndex;
 use crate::stream::input::Rows;
+use crate::stream::lookup::Dated;
 use crate::stream::pipeline::{number_rows, row_column};
-use crate::stream::window::PaneKey;
+use crate::stream::trace::Trace;
+use crate::stream::window::{LaneEvidence, PaneKey};
+use again::Again;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,12 +33,18 @@ use weir_ingest::model::{AppendTime, EventTime};
 /// Readings on their way, and what is known of each series.
 #[derive(Debug, Default)]
 pub(super) struct Along {
-    /// By event time, then in the order they came.
-    waiting: BTreeMap<(i64, u64), Held>,
+    waiting: Waiting,
     /// By branch.
     states: Vec<AlongState>,
     taken: u64,
+    /// Below TUMBLE and HOP: by branch and series what was known where the open windows begin.
+    trace: Option<Trace<(usize, u64), Lasts>>,
+    /// Readings that are read again, on the way back to a checkpoint.
+    again: Option<Again>,
 }
+
+/// By event time, then in the order they came.
+type Waiting = BTreeMap<(i64, u64), Held>;
 
 /// A reading that waits: a row of a batch that came.
 #[derive(Debug)]
@@ -41,6 +52,39 @@ struct Held {
     rows: Arc<Rows>,
     row: usize,
     watermark: i64,
+    /// The reference tables that precede it; `None`: on the way back to a checkpoint they are not known yet.
+    tables: Option<Dated>,
+}
+
+impl Held {
+    fn place(&self) -> again::Place {
+        let (rows, row) = (&self.rows, self.row);
+        (rows.stream, rows.partition(row), rows.offset(row))
+    }
+}
+
+/// Readings whose time has come, one behind the other in a batch.
+struct Run {
+    rows: Rows,
+    /// Before each.
+    watermarks: Vec<i64>,
+    tables: Option<Dated>,
+}
+
+/// The next readings up to `timed` that stand behind each other in one batch.
+fn take_run(waiting: &mut Waiting, timed: i64) -> Option<Run> {
+    let first = waiting.first_entry().filter(|entry| entry.key().0 <= timed)?;
+    let Held { rows, row, watermark, tables } = first.remove();
+    let mut watermarks = vec![watermark];
+    while let Some(entry) = waiting.first_entry() {
+        let next = entry.get();
+        let follows = Arc::ptr_eq(&next.rows, &rows) && next.row == row + watermarks.len();
+        if !follows || entry.key().0 > timed {
+            break;
+        }
+        watermarks.push(entry.remove().watermark);
+    }
+    Some(Run { rows: rows.slice(row, watermarks.len()), watermarks, tables })
 }
 
 impl Along {
@@ -48,7 +92,8 @@ impl Along {
     pub(super) fn of(plan: &RulePlan) -> Option<Self> {
         let states = plan.branches.iter().map(|_| AlongState::default()).collect();
         let has = plan.branches.iter().any(|branch| branch.along.is_some());
-        has.then_some(Self { states, ..Self::default() })
+        let trace = matches!(plan.shape, Shape::Windowed(_)).then(Trace::default);
+        has.then_some(Self { states, trace, ..Self::default() })
     }
 
     /// How many readings wait.
@@ -56,26 +101,27 @@ impl Along {
         self.waiting.len()
     }
 
+    /// About what it takes beside the readings that wait.
+    pub(super) fn bytes(&self) -> usize {
+        let trace = self.trace.as_ref().map_or(0, Trace::bytes);
+        trace + self.states.iter().map(AlongState::bytes).sum::<usize>()
+    }
+
+    /// Forgets what was known where windows begin that are over.
+    pub(super) fn forget(&mut self, is_over: impl Fn(PaneIndex) -> bool) {
+        self.trace.iter_mut().for_each(|trace| trace.forget(&is_over));
+    }
+
     /// Event time of the first reading that waits.
     pub(super) fn next(&self) -> Option<i64> {
         self.waiting.keys().next().map(|(time, _)| *time)
     }
 
-    /// The next readings up to `timed` that stand behind each other in one batch, with the watermark
-    /// before each.
-    fn take(&mut self, timed: i64) -> Option<(Rows, Vec<i64>)> {
-        let first = self.waiting.first_entry().filter(|entry| entry.key().0 <= timed)?;
-        let Held { rows, row, watermark } = first.remove();
-        let mut watermarks = vec![watermark];
-        while let Some(entry) = self.waiting.first_entry() {
-            let next = entry.get();
-            let follows = Arc::ptr_eq(&next.rows, &rows) && next.row == row + watermarks.len();
-            if !follows || entry.key().0 > timed {
-                break;
-            }
-            watermarks.push(entry.remove().watermark);
-        }
-        Some((rows.slice(row, watermarks.len()), watermarks))
+    /// Rows of these series come through a branch.
+    fn changes(&mut self, branch: usize, series: impl Iterator<Item = u64>) {
+        let Some(trace) = &mut self.trace else { return };
+        let state = &self.states[branch];
+        series.for_each(|series| trace.changes(&(branch, series), || state.of(series)));
     }
 }
 
@@ -95,7 +141,8 @@ impl Runner {
             if time < watermark {
                 self.late_along(&rows, row, watermark, out);
             } else if let Some(along) = &mut self.along {
-                let held = Held { rows: Arc::clone(&rows), row, watermark };
+                let tables = Some(Arc::clone(&self.tables.dated));
+                let held = Held { rows: Arc::clone(&rows), row, watermark, tables };
                 along.waiting.insert((time, along.taken), held);
                 along.taken += 1;
             }
@@ -142,6 +189,8 @@ impl Runner {
         let mut batches = Vec::new();
         for before in self.run_or_list(&stage.before, table, &|row| row, rows, out) {
             let Some(along) = &mut self.along else { continue };
+            let lane = row_column(&before).values();
+            along.changes(number, lane.iter().map(|row| reading_of(*row as usize).0));
             match stage.run(&before, &mut along.states[number], &reading_of) {
                 Ok(batch) => batches.extend(self.run_or_list(
                     &branch.pipeline,
@@ -196,12 +245,21 @@ impl Runner {
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
-        while let Some((rows, watermarks)) = self.along.as_mut().and_then(|a| a.take(timed)) {
+        while let Some(next) = self.along.as_ref().and_then(Along::next) {
+            let until = self.to_the_pane_s_end(next, timed);
+            let Some(run) = self.along.as_mut().and_then(|a| take_run(&mut a.waiting, until))
+            else {
+                break;
+            };
+            let newest = self.look_back(&run);
             if self.windows.is_some() {
-                self.fill(&rows, &watermarks, out);
+                self.fill(&run, out);
+                self.tables.dated = newest;
                 continue;
             }
+            let Run { rows, watermarks, .. } = run;
             let (results, batches) = self.results(&rows, out);
+            self.tables.dated = newest;
             let mut results = results.into_iter().peekable();
             for (row, watermark) in watermarks.into_iter().enumerate() {
                 for (verdict, result) in self.of_row(&mut results, &rows, row, out) {
@@ -214,9 +272,42 @@ impl Runner {
         Ok(())
     }
 
-    /// Readings whose time has come go into their windows, which are all open.
-    fn fill(&mut self, rows: &Rows, watermarks: &[i64], out: &mut Outputs) {
+    /// `timed`, or before it the last time of the pane that `next` lies in.
+    fn to_the_pane_s_end(&self, next: i64, timed: i64) -> i64 {
+        match &self.plan.shape {
+            Shape::Windowed(aggregation) => {
+                let grid = aggregation.grid;
+                timed.min(grid.edge(grid.pane(next) + 1) - 1)
+            }
+            Shape::Sessions(_) | Shape::PerReading => timed,
+        }
+    }
+
+    /// Readings look at the tables that precede them, however long they waited; gives the newest ones, to
+    /// be put back.
+    fn look_back(&mut self, run: &Run) -> Dated {
+        let newest = Arc::clone(&self.tables.dated);
+        self.tables.dated = Arc::clone(run.tables.as_ref().unwrap_or(&newest));
+        newest
+    }
+
+    /// Readings whose time has come, of one pane, go into their windows, which are all open.
+    fn fill(&mut self, run: &Run, out: &mut Outputs) {
+        let Run { rows, watermarks, .. } = run;
         let grid = self.aggregation().grid;
+        if let Some(trace) = self.along.as_mut().and_then(|along| along.trace.as_mut()) {
+            trace.begin(grid.pane(rows.times()[0]));
+            for (row, watermark_before) in watermarks.iter().enumerate() {
+                let (lane, offset) =
+                    (self.progress.lane(rows.stream, rows.partition(row)), rows.offset(row));
+                trace.row(LaneEvidence {
+                    lane,
+                    first: offset,
+                    last: offset,
+                    watermark_before: *watermark_before,
+                });
+            }
+        }
         for batch in self.run_branches(rows, out) {
             let mut slices: BTreeMap<PaneKey, Vec<u32>> = BTreeMap::new();
             for (position, row) in (0_u32..).zip(row_column(&batch).values()) {

@@ -11,6 +11,7 @@ pub(super) use kept::NestState;
 
 use super::super::derived::{Derived, DerivedRows, DerivedTick};
 use super::super::outputs::{Outputs, texts};
+use super::along::Along;
 use super::{Runner, RunnerError};
 use crate::alarms::{KeyValue, RuleIdentity};
 use crate::sql::RuleStatement;
@@ -216,7 +217,8 @@ impl Runner {
             None => nest.behind.clear(),
             Some(from) => nest.behind = nest.behind.split_off(&from),
         }
-        nest.kept.trim(windows.first_row());
+        let along = self.along.as_ref().and_then(Along::first_row);
+        nest.kept.trim(windows.first_row().into_iter().chain(along).min());
     }
 
     /// Which rows of the rule's streams went into a window, and how many were late for it.

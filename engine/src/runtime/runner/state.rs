@@ -5,7 +5,6 @@
 //! read again: until the place of the checkpoint they only fill panes, and nothing comes of them.
 
 use super::super::derived::DerivingState;
-use super::super::outputs::Outputs;
 use super::along::AlongSaved;
 use super::nested::NestState;
 use super::readings::Buffered;
@@ -13,9 +12,9 @@ use super::succession::Term;
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::{RuleAlarms, RuleAlarmsState, RuleRowsState};
 use crate::sabotage::{self, Fault};
+use crate::sql::plan::Shape;
 use crate::stream::grid::PaneIndex;
-use crate::stream::input::Input;
-use crate::stream::latest::LatestValues;
+use crate::stream::input::{Input, Rows};
 use crate::stream::latest::index::LatestIndex;
 use crate::stream::watermark::Progress;
 use crate::stream::window::session::SessionsState;
@@ -40,6 +39,8 @@ pub struct RunnerState {
     counted: Counted,
     nest: Option<NestState>,
     latest: Vec<LatestIndex>,
+    /// Of readings that look at these and go into windows.
+    looked: Vec<LaneEvidence>,
     along: Option<AlongSaved>,
 }
 
@@ -69,28 +70,21 @@ pub(super) struct Resuming {
 }
 
 impl Runner {
-    /// For a checkpoint; `None` on the way back to one, and where what went into open windows could not be
-    /// read again as it was.
+    /// For a checkpoint; `None` on the way back to one.
     pub fn state(&self) -> Option<RunnerState> {
         if self.resuming.is_some() {
             return None;
         }
-        // Rows that are read again would not know what came before them in their series.
-        if self.windows.is_some() && self.along.is_some() {
-            return None;
-        }
-        // Rows that are read again would see the latest values of another place.
-        if self.windows.is_some() && !self.tables.latest.is_empty() {
-            return None;
-        }
-        // Nor would the tables of that time be there when the windows above are filled again.
-        if self.nest.is_some() && !self.plan.tables.is_empty() {
-            return None;
-        }
+        let is_over = self.is_over();
+        let grid = match &self.plan.shape {
+            Shape::Windowed(aggregation) => Some(aggregation.grid),
+            Shape::Sessions(_) | Shape::PerReading => None,
+        };
         let along = match &self.along {
-            Some(along) => Some(along.saved(&self.plan.streams).ok()?),
+            Some(along) => Some(along.saved(&self.plan.streams, grid, &is_over).ok()?),
             None => None,
         };
+        let (latest, looked) = self.looked_at(&is_over);
         let nest = match &self.nest {
             Some(nest) => Some(nest.state()?),
             None => None,
@@ -111,7 +105,8 @@ impl Runner {
             taken: self.taken,
             nest,
             along,
-            latest: self.tables.latest.iter().map(LatestValues::state).collect(),
+            latest,
+            looked,
             counted: Counted {
                 late_ordinal: self.late_ordinal,
                 error_ordinal: self.error_ordinal,
@@ -137,8 +132,7 @@ impl Runner {
         let again = nest.resume(below, until, series)?;
         let groups = nest.series();
         let filled = self.resume_itself(state, until, &[groups])?;
-        self.refill(filled.first().map(|evidence| evidence.first));
-        self.resumed_itself();
+        self.refill_from(filled.first().map(|evidence| evidence.first));
         Ok(again)
     }
 
@@ -166,16 +160,22 @@ impl Runner {
         if let (Some(sessions), Some(state)) = (&mut self.sessions, state.sessions) {
             sessions.restore(state);
         }
+        if let (Some(along), Some(saved)) = (&mut self.along, state.along) {
+            let restored = along.restore(saved, &self.plan.streams, series);
+            let first = restored.map_err(|error| error.strip_backtrace())?;
+            if self.windows.is_some() {
+                again = first;
+            }
+        }
+        if self.looks.is_some() {
+            again = state.looked;
+        }
         // The rows are late or not by the watermarks they met.
         let forgotten = sabotage::is(Fault::WatermarksForgotten);
         let progress = if forgotten { self.progress.clone() } else { state.progress };
         self.progress = progress.clone();
         for first in &again {
             self.progress.put_back(first.lane, first.watermark_before);
-        }
-        if let (Some(along), Some(saved)) = (&mut self.along, state.along) {
-            let restored = along.restore(saved, &self.plan.streams, series);
-            restored.map_err(|error| error.strip_backtrace())?;
         }
         for (latest, index) in self.tables.latest.iter_mut().zip(state.latest) {
             let known = series.get(latest.stream()).ok_or("it was made over other streams")?;
@@ -208,44 +208,64 @@ impl Runner {
     pub fn take_again(&mut self, input: &Input) -> Result<(), RunnerError> {
         if let Some(nest) = &mut self.nest {
             nest.runner.take_again(input)?;
-            if let Input::Tables { batch, .. } = input {
+            if let Input::Tables { batch, appended } = input {
+                self.refill(*appended)?;
                 self.take_tables(batch)?;
             }
             return Ok(());
         }
         match input {
             Input::Rows(rows) if !rows.is_empty() && self.windows.is_some() => {
-                self.read_tables()?;
-                self.take_part(rows, &mut Outputs::default());
+                self.fill_windows(rows)?;
             }
             Input::Tick { stream, partition, event_time, flush, .. } => {
                 let until = self.windows_until(*event_time);
                 let lane = self.progress.lane(*stream, *partition);
                 self.progress.tick(lane, *event_time, *flush, until);
+                self.go_along_again();
             }
-            Input::Tables { batch, .. } => self.take_tables(batch)?,
+            Input::Tables { batch, appended } => {
+                self.tables_end(*appended)?;
+                self.take_tables(batch)?;
+            }
             Input::Rows(_) | Input::Restart { .. } | Input::Gap { .. } | Input::Commands { .. } => {
             }
         }
         Ok(())
     }
 
-    /// Everything that was taken before the checkpoint was taken again.
-    pub fn resumed(&mut self) {
-        match &mut self.nest {
-            Some(nest) => nest.runner.resumed(),
-            None => self.resumed_itself(),
+    /// Takes rows into the panes of open windows, again.
+    pub(super) fn fill_windows(&mut self, rows: &Rows) -> Result<(), RunnerError> {
+        if self.along.is_none() {
+            return self.take_rows_again(rows);
         }
+        self.read_tables()?;
+        self.hold_again(rows);
+        Ok(())
     }
 
-    fn resumed_itself(&mut self) {
-        let Some(resuming) = self.resuming.take() else { return };
+    /// Everything that was taken before the checkpoint was taken again.
+    /// # Errors
+    /// A table cannot be read.
+    pub fn resumed(&mut self) -> Result<(), RunnerError> {
+        if self.resuming.is_none() {
+            return Ok(());
+        }
+        if let Some(nest) = &mut self.nest {
+            nest.runner.resumed()?;
+            self.refill(AppendTime(i64::MAX))?;
+        }
+        self.tables_end(AppendTime(i64::MAX))?;
+        self.went_along();
+        let Some(resuming) = self.resuming.take() else { return Ok(()) };
         if let Some(windows) = &mut self.windows {
             windows.refilled(resuming.late);
         }
         self.progress = resuming.progress;
+        self.forget_traces();
         self.late_ordinal = resuming.counted.late_ordinal;
         self.error_ordinal = resuming.counted.error_ordinal;
         self.shut = resuming.counted.shut;
+        Ok(())
     }
 }

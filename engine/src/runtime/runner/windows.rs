@@ -179,13 +179,16 @@ impl Runner {
         let ids = rows.series_ids();
         let series: Vec<u64> =
             (0..batch.num_rows()).map(|p| stream | u64::from(ids[of(p)])).collect();
-        let (first, last) = (of(0), of(batch.num_rows() - 1));
+        // Those that waited for the watermark stand in the order of event time.
+        let offsets = (0..batch.num_rows()).map(|position| rows.offset(of(position)));
+        let (first, last) = (offsets.clone().min(), offsets.max());
+        let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
         windows.add(&Slice {
             key,
             batch: batch.clone(),
             series: &series,
-            offsets: (rows.offset(first), rows.offset(last)),
-            watermark_before: closed_before(first),
+            offsets: (first, last),
+            watermark_before: closed_before(of(0)),
         })
     }
 

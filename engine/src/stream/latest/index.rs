@@ -11,7 +11,7 @@ pub use rows::LatestRows;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
-use column::LatestColumn;
+use column::{LatestColumn, LatestValue};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use weir_ingest::model::reading::{self, Position};
@@ -38,6 +38,17 @@ pub struct LatestIndex {
     offsets: Vec<u64>,
     sent: Vec<Option<i64>>,
     fields: Vec<LatestColumn>,
+}
+
+/// The newest reading of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatestRow {
+    time: i64,
+    appended: i64,
+    partition: i32,
+    offset: u64,
+    sent: Option<i64>,
+    fields: Box<[LatestValue]>,
 }
 
 /// The time of a series without a reading.
@@ -85,6 +96,35 @@ impl LatestIndex {
         now: AppendTime,
     ) -> LatestRows<'i> {
         LatestRows { index: self, stream, series, now }
+    }
+
+    /// The reading of a series, if it has one.
+    pub fn row(&self, series: u32) -> Option<LatestRow> {
+        let slot = series as usize;
+        self.has(series).then(|| LatestRow {
+            time: self.times[slot],
+            appended: self.appended[slot],
+            partition: self.partitions[slot],
+            offset: self.offsets[slot],
+            sent: self.sent[slot],
+            fields: self.fields.iter().map(|column| column.get(slot)).collect(),
+        })
+    }
+
+    /// Puts another reading, or none, in the place of one that it has.
+    pub fn put(&mut self, series: u32, row: Option<&LatestRow>) {
+        let slot = series as usize;
+        if slot >= self.times.len() {
+            return;
+        }
+        self.times[slot] = row.map_or(NEVER, |row| row.time);
+        self.appended[slot] = row.map_or(NEVER, |row| row.appended);
+        self.partitions[slot] = row.map_or(0, |row| row.partition);
+        self.offsets[slot] = row.map_or(0, |row| row.offset);
+        self.sent[slot] = row.and_then(|row| row.sent);
+        for (field, column) in self.fields.iter_mut().enumerate() {
+            column.put(slot, row.and_then(|row| row.fields.get(field)));
+        }
     }
 
     /// Whether a series has a reading.

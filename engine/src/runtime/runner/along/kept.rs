@@ -2,26 +2,40 @@
 //!
 //! Promise: the readings that wait are kept as they were stored, so they go on as if there had been no break.
 
+use super::again::{Again, Place};
 use super::{Along, Held};
-use crate::stream::along::{AlongKept, AlongState};
+use crate::stream::along::{AlongKept, AlongState, Lasts};
+use crate::stream::grid::{Grid, PaneIndex};
 use crate::stream::input::{Lane, Offsets, Rows};
 use crate::stream::ipc;
+use crate::stream::window::LaneEvidence;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use datafusion::error::Result;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_ingest::model::reading::{Hidden, SOURCE_TIME, conform, stored_schema};
-use weir_ingest::model::{SeriesSnapshot, StreamDefinition};
+use weir_ingest::model::{Offset, SeriesSnapshot, StreamDefinition};
 
 /// What a checkpoint keeps of the rule's readings along their series.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in super::super) struct AlongSaved {
     /// By stream, those that wait, in their order.
     waiting: Vec<Option<SavedRows>>,
-    /// By branch.
+    /// By branch; where windows are open, as they were where the first of these begins.
     states: Vec<AlongKept>,
     taken: u64,
+    open: Option<Open>,
+}
+
+/// The readings of open windows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Open {
+    /// Where the first of these windows begins.
+    from: i64,
+    /// The first row of each lane.
+    first: Vec<LaneEvidence>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,14 +49,35 @@ struct SavedRows {
 }
 
 impl Along {
-    /// For a checkpoint.
-    pub(in super::super) fn saved(&self, streams: &[Arc<StreamDefinition>]) -> Result<AlongSaved> {
+    /// For a checkpoint; `grid` is of the windows that readings go into, of which some are over.
+    pub(in super::super) fn saved(
+        &self,
+        streams: &[Arc<StreamDefinition>],
+        grid: Option<Grid>,
+        is_over: &dyn Fn(PaneIndex) -> bool,
+    ) -> Result<AlongSaved> {
         let waiting = (0..streams.len()).map(|stream| self.saved_rows(stream, &streams[stream]));
+        let mut before: Vec<HashMap<u64, Option<&Lasts>>> = vec![HashMap::new(); self.states.len()];
+        for ((branch, series), lasts) in self.trace.iter().flat_map(|trace| trace.before(is_over)) {
+            before[*branch].insert(*series, lasts);
+        }
+        let states = self.states.iter().zip(&before).map(|(state, before)| state.kept(before));
+        let open = self.trace.as_ref().zip(grid).and_then(|(trace, grid)| {
+            let from = grid.edge(trace.from(is_over)?);
+            Some(Open { from, first: trace.first_of_lanes(is_over) })
+        });
         Ok(AlongSaved {
             waiting: waiting.collect::<Result<_>>()?,
-            states: self.states.iter().map(AlongState::kept).collect::<Result<_>>()?,
+            states: states.collect::<Result<_>>()?,
             taken: self.taken,
+            open,
         })
+    }
+
+    /// The first row that an open window needs again.
+    pub(in super::super) fn first_row(&self) -> Option<Offset> {
+        let first = self.trace.as_ref()?.first_of_lanes(|_| false);
+        first.iter().map(|first| first.first).min()
     }
 
     fn saved_rows(
@@ -75,13 +110,14 @@ impl Along {
         }))
     }
 
-    /// Goes on from a checkpoint; `series` are those of the streams.
+    /// Goes on from a checkpoint; `series` are those of the streams. Gives the first row of each lane that
+    /// is to be read again.
     pub(in super::super) fn restore(
         &mut self,
         saved: AlongSaved,
         streams: &[Arc<StreamDefinition>],
         series: &[Arc<SeriesSnapshot>],
-    ) -> Result<()> {
+    ) -> Result<Vec<LaneEvidence>> {
         self.taken = saved.taken;
         self.states = saved.states.iter().map(AlongState::restore).collect::<Result<_>>()?;
         let of_streams = streams.iter().zip(series).zip(saved.waiting).enumerate();
@@ -98,9 +134,12 @@ impl Along {
             });
             let held = saved.places.into_iter().zip(saved.watermarks).enumerate();
             self.waiting.extend(held.map(|(row, (place, watermark))| {
-                (place, Held { rows: Arc::clone(&rows), row, watermark })
+                (place, Held { rows: Arc::clone(&rows), row, watermark, tables: None })
             }));
         }
-        Ok(())
+        let Some(Open { from, first }) = saved.open else { return Ok(Vec::new()) };
+        let waiting: HashSet<Place> = self.waiting.values().map(Held::place).collect();
+        self.again = Some(Again::new(from, &first, waiting));
+        Ok(first)
     }
 }

@@ -3,10 +3,9 @@
 //! Promise: after a restart the same rows and ticks fill the same windows in the same order: nobody else
 //! has them, they are in no log.
 
-use super::super::{Runner, RunnerState};
+use super::super::{Runner, RunnerError, RunnerState};
 use super::{Behind, Nest};
 use crate::alarms::KeyValue;
-use crate::runtime::outputs::Outputs;
 use crate::stream::input::{Flush, Input, Rows};
 use crate::stream::ipc;
 use crate::stream::window::LaneEvidence;
@@ -17,7 +16,11 @@ use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId, SeriesSnaps
 
 /// In the order they were read.
 #[derive(Debug, Default)]
-pub(super) struct Kept(VecDeque<Input>);
+pub(super) struct Kept {
+    inputs: VecDeque<Input>,
+    /// Those that the open windows have still to be filled with, on the way back to a checkpoint.
+    again: VecDeque<Input>,
+}
 
 /// What a checkpoint keeps of a nest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,13 +40,13 @@ enum KeptInput {
 
 impl Kept {
     pub(super) fn note(&mut self, read: &Input) {
-        self.0.push_back(read.clone());
+        self.inputs.push_back(read.clone());
     }
 
     /// Forgets what lies before `first`, the first row that an open window has; all without one.
     pub(super) fn trim(&mut self, first: Option<Offset>) {
-        let Some(first) = first else { return self.0.clear() };
-        while let Some(oldest) = self.0.front() {
+        let Some(first) = first else { return self.inputs.clear() };
+        while let Some(oldest) = self.inputs.front() {
             let needed = match oldest {
                 Input::Rows(rows) => rows.offset(rows.len() - 1) >= first,
                 _ => false,
@@ -51,7 +54,7 @@ impl Kept {
             if needed {
                 break;
             }
-            self.0.pop_front();
+            self.inputs.pop_front();
         }
     }
 
@@ -69,7 +72,7 @@ impl Kept {
             }),
             _ => None,
         };
-        self.0.iter().map(encode).collect()
+        self.inputs.iter().map(encode).collect()
     }
 }
 
@@ -110,7 +113,7 @@ impl Nest {
                     Input::Tick { stream: 0, partition, event_time, flush, appended }
                 }
             };
-            self.kept.0.push_back(input);
+            self.kept.inputs.push_back(input);
         }
         Ok(again)
     }
@@ -122,24 +125,36 @@ impl Nest {
 }
 
 impl Runner {
-    /// Fills the open windows again, from `first` on.
-    pub(in super::super) fn refill(&mut self, first: Option<Offset>) {
-        let kept = self.nest.as_ref().map(|nest| nest.kept.0.clone()).unwrap_or_default();
-        let Some(first) = first else { return };
-        for input in kept {
+    /// The open windows have to be filled again, from `first` on.
+    pub(in super::super) fn refill_from(&mut self, first: Option<Offset>) {
+        let (Some(nest), Some(first)) = (&mut self.nest, first) else { return };
+        let inputs = nest.kept.inputs.iter().filter_map(|input| match input {
+            Input::Rows(rows) => from(rows, first).map(Input::Rows),
+            other => Some(other.clone()),
+        });
+        nest.kept.again = inputs.collect();
+    }
+
+    /// Fills the open windows with what came before `appended`, where the tables change.
+    pub(in super::super) fn refill(&mut self, appended: AppendTime) -> Result<(), RunnerError> {
+        while let Some(input) = self.next_kept(appended) {
             match input {
-                Input::Rows(rows) => {
-                    if let Some(rows) = from(&rows, first) {
-                        self.take_part(&rows, &mut Outputs::default());
-                    }
-                }
+                Input::Rows(rows) => self.fill_windows(&rows)?,
                 Input::Tick { event_time, flush, .. } => {
                     let until = self.windows_until(event_time);
                     self.progress.tick(0, event_time, flush, until);
+                    self.go_along_again();
                 }
                 _ => {}
             }
         }
+        self.tables_end(appended)
+    }
+
+    fn next_kept(&mut self, appended: AppendTime) -> Option<Input> {
+        let again = &mut self.nest.as_mut()?.kept.again;
+        again.front().filter(|next| next.appended() < appended)?;
+        again.pop_front()
     }
 }
 

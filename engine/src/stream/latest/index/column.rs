@@ -18,7 +18,43 @@ pub(super) enum LatestColumn {
     Timestamp(Vec<Option<i64>>),
 }
 
+/// One slot of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum LatestValue {
+    Double(Option<f64>),
+    Bigint(Option<i64>),
+    Boolean(Option<bool>),
+    Text(Option<Box<str>>),
+    Timestamp(Option<i64>),
+}
+
 impl LatestColumn {
+    /// What a slot holds.
+    pub(super) fn get(&self, slot: usize) -> LatestValue {
+        match self {
+            Self::Double(slots) => LatestValue::Double(slots[slot]),
+            Self::Bigint(slots) => LatestValue::Bigint(slots[slot]),
+            Self::Boolean(slots) => LatestValue::Boolean(slots[slot]),
+            Self::Text(slots) => LatestValue::Text(slots[slot].clone()),
+            Self::Timestamp(slots) => LatestValue::Timestamp(slots[slot]),
+        }
+    }
+
+    /// Puts a value of this column into a slot; without one the slot is empty.
+    pub(super) fn put(&mut self, slot: usize, value: Option<&LatestValue>) {
+        match (self, value) {
+            (Self::Double(slots), Some(LatestValue::Double(value))) => slots[slot] = *value,
+            (Self::Bigint(slots), Some(LatestValue::Bigint(value)))
+            | (Self::Timestamp(slots), Some(LatestValue::Timestamp(value))) => slots[slot] = *value,
+            (Self::Boolean(slots), Some(LatestValue::Boolean(value))) => slots[slot] = *value,
+            (Self::Text(slots), Some(LatestValue::Text(value))) => slots[slot].clone_from(value),
+            (Self::Double(slots), _) => slots[slot] = None,
+            (Self::Bigint(slots) | Self::Timestamp(slots), _) => slots[slot] = None,
+            (Self::Boolean(slots), _) => slots[slot] = None,
+            (Self::Text(slots), _) => slots[slot] = None,
+        }
+    }
+
     pub(super) fn new(column_type: ColumnType) -> Self {
         match column_type {
             ColumnType::Double => Self::Double(Vec::new()),
