@@ -356,7 +356,7 @@ impl Runner {
             return Ok(());
         }
         let timed = self.progress.rule_timed().min(self.term.last());
-        if self.windows.is_some() {
+        if self.plan.shape.grouping().is_some() {
             // What goes along its series comes into the windows that close now.
             self.apply_along(timed, appended, out)?;
         }

@@ -1,5 +1,5 @@
 //! Rules with `lag` or `rate`: readings wait for the watermark, then go on in event-time order, to be judged
-//! or into their window.
+//! or into their window or session.
 //!
 //! Promise: readings that are not late in their own partition are applied in (event time, input) order
 //! once the rule's watermark has passed them, so what a series gives depends neither on the order of
@@ -131,10 +131,10 @@ impl Runner {
         let rows = Arc::new(rows.clone());
         for row in 0..rows.len() {
             let lane = self.progress.lane(rows.stream, rows.partition(row));
-            // A window that FLUSH STREAM sealed takes nothing more.
-            let watermark = match self.windows {
-                Some(_) => self.progress.closed(lane),
-                None => self.progress.timed(lane),
+            // What FLUSH STREAM sealed takes nothing more.
+            let watermark = match &self.plan.shape {
+                Shape::Windowed(_) | Shape::Sessions(_) => self.progress.closed(lane),
+                Shape::PerReading => self.progress.timed(lane),
             };
             let time = rows.times()[row];
             self.saw(&rows.slice(row, 1));
@@ -187,18 +187,13 @@ impl Runner {
         let reading_of =
             |row: usize| (stream | u64::from(rows.series_ids()[row]), rows.times()[row]);
         let mut batches = Vec::new();
+        let next = branch.before_session.as_ref().unwrap_or(&branch.pipeline);
         for before in self.run_or_list(&stage.before, table, &|row| row, rows, out) {
             let Some(along) = &mut self.along else { continue };
             let lane = row_column(&before).values();
             along.changes(number, lane.iter().map(|row| reading_of(*row as usize).0));
             match stage.run(&before, &mut along.states[number], &reading_of) {
-                Ok(batch) => batches.extend(self.run_or_list(
-                    &branch.pipeline,
-                    &batch,
-                    &|row| row,
-                    rows,
-                    out,
-                )),
+                Ok(batch) => batches.extend(self.run_or_list(next, &batch, &|row| row, rows, out)),
                 // A row on which an expression fails leaves no trace for the next.
                 Err(_) => batches.extend(self.run_along_singly(number, branch, &before, rows, out)),
             }
@@ -218,17 +213,12 @@ impl Runner {
         let reading_of =
             |row: usize| (stream | u64::from(rows.series_ids()[row]), rows.times()[row]);
         let mut batches = Vec::new();
+        let next = branch.before_session.as_ref().unwrap_or(&branch.pipeline);
         for position in 0..before.num_rows() {
             let one = before.slice(position, 1);
             let (Some(along), Some(stage)) = (&mut self.along, &branch.along) else { continue };
             match stage.run(&one, &mut along.states[number], &reading_of) {
-                Ok(batch) => batches.extend(self.run_or_list(
-                    &branch.pipeline,
-                    &batch,
-                    &|row| row,
-                    rows,
-                    out,
-                )),
+                Ok(batch) => batches.extend(self.run_or_list(next, &batch, &|row| row, rows, out)),
                 Err(error) => {
                     let row = row_column(&one).value(0) as usize;
                     self.failed_reading(rows, row, &error.strip_backtrace(), out);
@@ -252,9 +242,13 @@ impl Runner {
                 break;
             };
             let newest = self.look_back(&run);
-            if self.windows.is_some() {
-                self.fill(&run, out);
+            if self.plan.shape.grouping().is_some() {
+                let taken = match self.sessions {
+                    Some(_) => self.take_along_into_sessions(&run.rows, &run.watermarks, out),
+                    None => Ok(self.fill(&run, out)),
+                };
                 self.tables.dated = newest;
+                taken?;
                 continue;
             }
             let Run { rows, watermarks, .. } = run;

@@ -212,13 +212,21 @@ impl Runner {
 
     /// Forgets what lies behind windows that are over.
     fn trim(&mut self) {
-        let (Some(nest), Some(windows)) = (&mut self.nest, &self.windows) else { return };
-        match windows.first_kept() {
+        let from = self.first_kept();
+        let Some(nest) = &mut self.nest else { return };
+        match from {
             None => nest.behind.clear(),
             Some(from) => nest.behind = nest.behind.split_off(&from),
         }
+        let Some(windows) = &self.windows else { return nest.kept.trim(None) };
         let along = self.along.as_ref().and_then(Along::first_row);
         nest.kept.trim(windows.first_row().into_iter().chain(along).min());
+    }
+
+    /// Where the first open window or session begins.
+    fn first_kept(&self) -> Option<i64> {
+        let windows = self.windows.as_ref().and_then(|windows| windows.first_kept());
+        windows.or_else(|| self.sessions.as_ref()?.first_start())
     }
 
     /// Which rows of the rule's streams went into a window, and how many were late for it.
@@ -238,7 +246,12 @@ impl Runner {
         for derived in nest.runner.drain_derived() {
             let Some(nest) = &mut self.nest else { return };
             if let Input::Rows(rows) = nest.input(derived) {
-                self.take_part(&rows, &mut Outputs::default());
+                let mut ignored = Outputs::default();
+                match self.sessions {
+                    // Too many readings in them: what there is so far is told.
+                    Some(_) => drop(self.take_session_part(&rows, &mut ignored)),
+                    None => self.take_part(&rows, &mut ignored),
+                }
             }
         }
     }

@@ -56,10 +56,33 @@ impl Runner {
         rows: &Rows,
         out: &mut Outputs,
     ) -> std::result::Result<(), RunnerError> {
-        let mut read = self.session_reads(rows, out);
+        let read = self.session_reads(rows, out);
+        let closed_before = self.progress.note(rows);
+        self.into_sessions(rows, read, &closed_before, out)
+    }
+
+    /// Takes rows that went along their series; how far their lanes were closed before each.
+    /// # Errors
+    /// As [`Self::take_session_part`].
+    pub(super) fn take_along_into_sessions(
+        &mut self,
+        rows: &Rows,
+        closed_before: &[i64],
+        out: &mut Outputs,
+    ) -> std::result::Result<(), RunnerError> {
+        let read = self.session_reads(rows, out);
+        self.into_sessions(rows, read, closed_before, out)
+    }
+
+    fn into_sessions(
+        &mut self,
+        rows: &Rows,
+        mut read: Vec<Read>,
+        closed_before: &[i64],
+        out: &mut Outputs,
+    ) -> std::result::Result<(), RunnerError> {
         // Branches over one stream: a reading's rows stand together, however rows are cut into batches.
         read.sort_by_key(|read| read.row);
-        let closed_before = self.progress.note(rows);
         let times = rows.times();
         let mut late = BTreeSet::new();
         for (position, Read { row, key, rows: kept }) in read.into_iter().enumerate() {
@@ -95,9 +118,14 @@ impl Runner {
         let plan = Arc::clone(&self.plan);
         let Ok(table) = number_rows(&rows.table()) else { return Vec::new() };
         let mut reads = Vec::new();
-        for branch in plan.branches.iter().filter(|b| b.stream == rows.stream) {
+        let branches = plan.branches.iter().enumerate().filter(|(_, b)| b.stream == rows.stream);
+        for (number, branch) in branches {
             let Some(before) = &branch.before_session else { continue };
-            for source in self.run_or_list(before, &table, &|row| row, rows, out) {
+            let sources = match &branch.along {
+                Some(stage) => self.run_along(number, branch, stage, &table, rows, out),
+                None => self.run_or_list(before, &table, &|row| row, rows, out),
+            };
+            for source in sources {
                 let of_source: Vec<usize> =
                     row_column(&source).values().iter().map(|row| *row as usize).collect();
                 let Some(Ok(keys)) = self.sessions.as_ref().map(|s| s.keys(&source)) else {

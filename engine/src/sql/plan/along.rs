@@ -28,6 +28,9 @@ pub(super) fn put(
     schema: &arrow::datatypes::SchemaRef,
 ) -> Result<()> {
     for branch in branches {
+        if branch.before_session.is_some() {
+            return Err(above_a_session());
+        }
         if branch.along.is_some() {
             return Err(SqlError::not_yet(
                 "lag or rate of a lag or rate",
@@ -44,11 +47,11 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Under SESSION.
-pub(super) fn not_under_a_session() -> WalkError {
-    SqlError::not_yet(
-        "lag and rate under SESSION",
-        "make two steps of it: CREATE STREAM x TOPIC '...' AS SELECT ..., rate(y) AS r FROM ..., and SESSION over x; TUMBLE and HOP take them",
-    )
-    .into()
+/// They go along a series, whatever session a reading is in.
+fn above_a_session() -> WalkError {
+    SqlError::new("lag and rate stand inside SESSION, not above it")
+        .with_hint(
+            "write FROM SESSION((SELECT room, time, rate(x) AS r FROM stream), DESCRIPTOR(time), key => DESCRIPTOR(room), gap => ...)",
+        )
+        .into()
 }

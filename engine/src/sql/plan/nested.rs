@@ -81,15 +81,6 @@ pub(super) fn needs_a_window() -> WalkError {
         .into()
 }
 
-/// The SELECT above is over SESSION.
-pub(super) fn no_session() -> WalkError {
-    SqlError::not_yet(
-        "a SESSION over windows",
-        "make two steps of it: CREATE STREAM x TOPIC '...' AS the inner SELECT, and the SESSION over x",
-    )
-    .into()
-}
-
 /// The windows of the SELECT below, where the one above groups by the same: those of TUMBLE.
 pub(super) fn same_windows(plan: &LogicalPlan, inner: &Inner) -> Option<Grid> {
     let Shape::Windowed(aggregation) = &inner.walked.shape else { return None };

@@ -78,10 +78,6 @@ pub(super) fn walk(
             LogicalPlan::Aggregate(aggregate) => {
                 let group = group_columns(aggregate)?;
                 let branches = walker.branches(&aggregate.input)?;
-                let goes_along = |b: &Branch| b.along.is_some() && b.before_session.is_some();
-                if branches.iter().any(goes_along) {
-                    return Err(along::not_under_a_session());
-                }
                 let mut grouping = walker.grouping(aggregate)?;
                 for node in above.into_iter().rev() {
                     grouping.after.extend(walker.stage_of(node)?);
@@ -282,9 +278,6 @@ impl Walker<'_> {
             grouping.counted = coverage::take_counted(&mut grouping);
             return Ok(Shape::Windowed(Arc::new(Aggregation { grid, grouping, path, census })));
         };
-        if self.inner.is_some() {
-            return Err(nested::no_session());
-        }
         refuse_window_columns(aggregate, "SESSION")?;
         let source = session.input.schema();
         let key = session.key_in_group(aggregate)?;

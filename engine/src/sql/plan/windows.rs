@@ -1,6 +1,7 @@
 //! The windows under the aggregate of a rule, and how GROUP BY speaks of them.
 
 use super::nested::{self, is_inner};
+use super::session::SessionNode;
 use super::walk::{Result, WalkError};
 use crate::sql::SqlError;
 use crate::sql::functions::grid::{self, GridFunction};
@@ -107,7 +108,8 @@ pub(super) fn refuse_window_columns(
         if is_inner(node) {
             return Ok(TreeNodeRecursion::Jump);
         }
-        if !matches!(node, LogicalPlan::Unnest(_)) {
+        // What SESSION reads has its time from the windows below, if there are any.
+        if !matches!(node, LogicalPlan::Unnest(_)) && SessionNode::of(node).is_none() {
             node.apply_expressions(|expr| {
                 look(expr);
                 Ok(TreeNodeRecursion::Continue)

@@ -85,6 +85,8 @@ pub struct Sessions {
     open: BTreeMap<SessionKey, BTreeMap<i64, Session>>,
     /// (end, key, start) of each.
     ends: BTreeSet<(i64, SessionKey, i64)>,
+    /// How many begin at each time.
+    starts: BTreeMap<i64, usize>,
     /// What the kept rows take.
     bytes: usize,
 }
@@ -108,8 +110,8 @@ impl Sessions {
         let inputs = Arc::new(Inputs::new(&aggregation.grouping));
         let rows = Prepared::types(&aggregation.grouping, &inputs, &aggregation.input)?;
         let rows = Kept::new(rows)?;
-        let (open, ends) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { aggregation, inputs, keys, rows, open, ends, bytes: 0 })
+        let (open, ends, starts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Ok(Self { aggregation, inputs, keys, rows, open, ends, starts, bytes: 0 })
     }
 
     /// For a checkpoint.
@@ -126,9 +128,28 @@ impl Sessions {
             let key: SessionKey = key.into();
             let end = session.last.saturating_add(self.aggregation.gap_us);
             self.bytes += session.rows.iter().map(SessionRow::bytes).sum::<usize>();
-            self.ends.insert((end, Arc::clone(&key), start));
+            self.begins((end, Arc::clone(&key), start));
             self.open.entry(key).or_default().insert(start, session);
         }
+    }
+
+    fn begins(&mut self, place: (i64, SessionKey, i64)) {
+        *self.starts.entry(place.2).or_default() += 1;
+        self.ends.insert(place);
+    }
+
+    fn is_gone(&mut self, start: i64) {
+        if let Some(begun) = self.starts.get_mut(&start) {
+            *begun -= 1;
+            if *begun == 0 {
+                self.starts.remove(&start);
+            }
+        }
+    }
+
+    /// Where the first open session begins.
+    pub fn first_start(&self) -> Option<i64> {
+        self.starts.keys().next().copied()
     }
 
     /// About what the rows of all open sessions take; the rule stops beyond [`Self::BYTES_MAX`].
@@ -164,19 +185,21 @@ impl Sessions {
         self.bytes += rows.iter().map(SessionRow::bytes).sum::<usize>();
         let mut session = Session::new(reading, rows);
         let mut start = reading.time;
-        let touching = self.touching(key, reading.time);
-        let of_key = self.open.entry(Arc::clone(key)).or_default();
-        for begun in touching {
-            let Some(mut other) = of_key.remove(&begun) else { continue };
+        for begun in self.touching(key, reading.time) {
+            let of_key = self.open.get_mut(key);
+            let Some(mut other) = of_key.and_then(|sessions| sessions.remove(&begun)) else {
+                continue;
+            };
             let end = other.last.saturating_add(self.aggregation.gap_us);
             self.ends.remove(&(end, Arc::clone(key), begun));
+            self.is_gone(begun);
             other.absorb(session);
             session = other;
             start = start.min(begun);
         }
         let end = session.last.saturating_add(self.aggregation.gap_us);
-        self.ends.insert((end, Arc::clone(key), start));
-        of_key.insert(start, session);
+        self.begins((end, Arc::clone(key), start));
+        self.open.entry(Arc::clone(key)).or_default().insert(start, session);
     }
 
     /// Counts a reading that came too late for the sessions it would touch.
@@ -217,6 +240,7 @@ impl Sessions {
     pub fn close_next(&mut self, until: i64) -> Option<Result<Closed>> {
         while self.next_end()? <= until {
             let (end, key, start) = self.ends.pop_first()?;
+            self.is_gone(start);
             let of_key = self.open.get_mut(&key)?;
             let session = of_key.remove(&start)?;
             if of_key.is_empty() {
