@@ -146,16 +146,27 @@ pub fn remember_texts(log: &Log, stored: &StoredRule) -> Result<(), CatalogError
 /// The catalog cannot be read.
 pub fn text_of(log: &Log, uid: u64, version: u32) -> Result<Option<String>, SqlError> {
     let refused = |error: &dyn std::fmt::Display| SqlError::new(error.to_string());
-    for (_, value) in log.catalog().list(RULES).map_err(|e| refused(&e))? {
-        let stored: StoredRule = serde_json::from_slice(&value).map_err(|e| refused(&e))?;
-        let mut versions = stored.versions().into_iter();
-        if let Some(found) = versions.find(|v| (v.uid, v.version) == (uid, version)) {
-            return Ok(Some(found.text.clone()));
-        }
+    if let Some(found) = version_of(log, uid, version)? {
+        return Ok(Some(found.text));
     }
     let dropped = log.catalog().get(DROPPED, &format!("{uid}.{version}"));
     let dropped = dropped.map_err(|e| refused(&e))?;
     Ok(dropped.map(|text| String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// A version of a rule that is there, to read its input again; `None` where it was dropped.
+/// # Errors
+/// The catalog cannot be read.
+pub fn version_of(log: &Log, uid: u64, version: u32) -> Result<Option<StoredRule>, SqlError> {
+    let refused = |error: &dyn std::fmt::Display| SqlError::new(error.to_string());
+    for (_, value) in log.catalog().list(RULES).map_err(|e| refused(&e))? {
+        let stored: StoredRule = serde_json::from_slice(&value).map_err(|e| refused(&e))?;
+        let mut versions = stored.versions().into_iter();
+        if let Some(found) = versions.find(|v| (v.uid, v.version) == (uid, version)) {
+            return Ok(Some(found.clone()));
+        }
+    }
+    Ok(None)
 }
 
 impl StoredRule {

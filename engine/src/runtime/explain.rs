@@ -2,8 +2,10 @@
 //!
 //! Promise: exactly the offset ranges of its receipt are read, lateness included. Where not every row of
 //! them is there any more it is answered from the receipt (`evidence` = `expired`), never with a verdict
-//! over fewer rows.
+//! over fewer rows. A rule that looks at more than these (what came before in a series, latest values, the
+//! windows below its own) reads its whole input again, up to there.
 
+mod again;
 mod answer;
 mod evidence;
 
@@ -12,6 +14,7 @@ use super::runner::{Recomputed, Runner, key_columns};
 use crate::alarms::{Receipt, RuleIdentity, Transition, TransitionKind, Verdict, transition_rows};
 use crate::sql::SqlError;
 use crate::tables::reference::ReferenceTables;
+use again::look_again;
 use answer::Answer;
 use arrow::array::{AsArray, RecordBatch};
 use evidence::{Counted, Evidence};
@@ -28,10 +31,11 @@ enum Found {
     Expired,
     /// The rule's version is gone, so nobody can judge them.
     RuleGone,
-    /// Its SELECT looks at readings that the receipt does not name: before these, or the latest ones.
-    LooksBack,
-    /// Its windows are over rows of other windows, which are written nowhere.
-    Nested,
+    /// The rule looks at more than the rows that the receipt names, so it read its input again from where
+    /// it began.
+    Again { recomputed: Option<Recomputed>, rows: Counted },
+    /// It cannot do that, for this reason.
+    NotAgain(&'static str),
     /// No row stands behind it: a silence, or a person.
     NoRows,
 }
@@ -104,11 +108,8 @@ fn look(
     }
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
     let goes_along = planned.plan.branches.iter().any(|branch| branch.along.is_some());
-    if goes_along || !planned.plan.latest.is_empty() {
-        return Ok(Found::LooksBack);
-    }
-    if planned.plan.nested.is_some() {
-        return Ok(Found::Nested);
+    if goes_along || !planned.plan.latest.is_empty() || planned.plan.nested.is_some() {
+        return look_again(log, &planned, transition, receipt);
     }
     let evidence = Evidence { log, planned: &planned, receipt, until: transition.append_time };
     let Some(recomputed) = recompute(&evidence, transition)? else { return Ok(Found::Expired) };

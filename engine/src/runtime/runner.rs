@@ -22,12 +22,14 @@ mod recompute;
 mod sessions;
 mod state;
 mod succession;
+mod watch; // for EXPLAIN ALARM
 mod windows;
 
 pub use expected::TOPIC_COLUMN;
 pub use recompute::{InTime, Recomputed};
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
+pub use watch::{Watch, Watched};
 
 use super::derived::Deriving;
 use super::outputs::Outputs;
@@ -98,6 +100,8 @@ pub struct Runner {
     shut: Option<(i64, i64)>,
     /// It is on its way back to a checkpoint.
     resuming: Option<state::Resuming>,
+    /// A verdict that somebody looks for.
+    watch: Option<Box<Watch>>,
 }
 
 /// About what an alarm's key, or a reading that waits, takes.
@@ -187,6 +191,7 @@ impl Runner {
             silence_us: statement.no_data.as_ref().map_or(0, |no_data| micros(no_data.after)),
             shut: None,
             resuming: None,
+            watch: None,
         }
     }
 

@@ -28,16 +28,22 @@ impl Answer {
             let (start, end) = (rfc3339(window.start), rfc3339(window.end));
             lines.say("window", format!("from {start} up to {end}"));
         }
-        lines.say("evidence", evidence(found).to_owned());
+        lines.say("evidence", evidence(found));
         let recorded = verdict_of(transition.kind).filter(|_| transition.receipt.is_some());
         if let Some(recorded) = recorded {
             lines.say("recorded", format!("{} {}", word(recorded), transition.values));
         }
-        if let (Some(recorded), Found::Complete { recomputed, .. }) = (recorded, found) {
+        let seen = match found {
+            Found::Complete { recomputed, rows } | Found::Again { recomputed, rows } => {
+                Some((recomputed, rows))
+            }
+            Found::Expired | Found::RuleGone | Found::NotAgain(_) | Found::NoRows => None,
+        };
+        if let (Some(recorded), Some((recomputed, _))) = (recorded, seen) {
             lines.recomputed(recorded, &transition.values, recomputed.as_ref());
         }
         lines.receipt(transition);
-        if let Found::Complete { rows, .. } = found {
+        if let Some((_, rows)) = seen {
             let all = rows.used + rows.late;
             let first = match all > ROWS_SHOWN_MAX as u64 {
                 true => format!("; the first {ROWS_SHOWN_MAX} follow"),
@@ -47,7 +53,8 @@ impl Answer {
                 0 => String::new(),
                 late => format!(", {late} more came late"),
             };
-            lines.say("rows", format!("{} took part{late}{first}", rows.used));
+            let of = if rows.inner { " of the windows below" } else { "" };
+            lines.say("rows", format!("{}{of} took part{late}{first}", rows.used));
             rows.shown.iter().for_each(|row| lines.say("row", row.clone()));
         }
         if let Some(receipt) = transition_rows::receipt_json(transition) {
@@ -106,8 +113,8 @@ impl Answer {
     }
 }
 
-fn evidence(found: &Found) -> &'static str {
-    match found {
+fn evidence(found: &Found) -> String {
+    let said = match found {
         Found::Complete { .. } => "complete: every row was read again",
         Found::Expired => {
             "expired: not all rows are there any more, so nothing is computed again; this is the receipt"
@@ -116,16 +123,18 @@ fn evidence(found: &Found) -> &'static str {
             "rule gone: a stream or table it reads is gone or has changed, so nobody can judge the \
              rows; this is the receipt"
         }
-        Found::LooksBack => {
-            "receipt: lag, rate and latest values look at readings before these, so nothing is computed \
-             again"
+        Found::Again { .. } => {
+            "complete: the rule looks at more than these rows, so it read its input again from where it began"
         }
-        Found::Nested => {
-            "receipt: its windows are over rows of other windows, which are not kept, so nothing is \
-             computed again"
+        Found::NotAgain(why) => {
+            return format!(
+                "receipt: the rule looks at more than the rows it names, and cannot read its input again \
+                 from where it began: {why}"
+            );
         }
         Found::NoRows => "none: no reading stands behind it, but a silence or what somebody said",
-    }
+    };
+    said.to_owned()
 }
 
 fn word(verdict: Verdict) -> &'static str {

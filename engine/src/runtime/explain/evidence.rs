@@ -8,8 +8,11 @@ use crate::runtime::feed::{Feed, FeedStart, Next};
 use crate::runtime::outputs::json_row;
 use crate::runtime::runner::InTime;
 use crate::sql::SqlError;
+use crate::sql::plan::Nested;
 use crate::stream::input::{Input, Rows};
 use crate::stream::pipeline::number_rows;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::log::{InternalLog, Log};
@@ -36,6 +39,8 @@ pub(super) struct Counted {
     pub(super) late: u64,
     /// The first of them, as text.
     pub(super) shown: Vec<String>,
+    /// They are rows of the SELECT inside the window.
+    pub(super) inner: bool,
 }
 
 type Take<'t> = &'t mut dyn FnMut(&Input) -> Result<(), SqlError>;
@@ -133,6 +138,19 @@ impl Evidence<'_> {
 }
 
 impl Counted {
+    /// Rows that took part; those of a SELECT inside the window have its columns.
+    pub(super) fn of(used: u64, rows: &[Rows], inner: Option<&Nested>) -> Self {
+        let names = inner.map(|nested| nested.inner.output.fields());
+        let shown = rows.iter().map(|one| match names {
+            None => shown(one, 0, InTime::Yes),
+            Some(names) => {
+                let names: Vec<&str> = names.iter().map(|field| field.name().as_str()).collect();
+                format!("{} {}", rfc3339(EventTime(one.times()[0])), fields(one, &names))
+            }
+        });
+        Self { used, late: 0, shown: shown.collect(), inner: inner.is_some() }
+    }
+
     fn note(&mut self, rows: &Rows, row: usize, in_time: InTime) {
         match in_time {
             InTime::Yes => self.used += 1,
@@ -163,15 +181,15 @@ fn shown(rows: &Rows, row: usize, in_time: InTime) -> String {
     format!(
         "{topic} {} {} ({} partition {} offset {}{late})",
         rfc3339(EventTime(one.times()[0])),
-        fields(&one),
+        fields(&one, &[]),
         one.definition.name(),
         one.partition(0).0,
         one.offset(0).0,
     )
 }
 
-/// The declared columns of a reading as a JSON object.
-fn fields(one: &Rows) -> String {
+/// The declared columns of a reading as a JSON object, under other names if there are any.
+fn fields(one: &Rows, names: &[&str]) -> String {
     let table = one.table();
     let declared: Vec<usize> = one
         .definition
@@ -180,7 +198,12 @@ fn fields(one: &Rows) -> String {
         .filter_map(|column| table.schema_ref().index_of(&column.name).ok())
         .collect();
     let fields = table.project(&declared).and_then(|fields| {
-        number_rows(&fields).map_err(|e| arrow::error::ArrowError::ExternalError(Box::new(e)))
+        let fields = if names.len() == declared.len() { renamed(&fields, names)? } else { fields };
+        number_rows(&fields).map_err(|e| ArrowError::ExternalError(Box::new(e)))
     });
     fields.map_or_else(|_| "{}".to_owned(), |fields| json_row(&fields, 0))
+}
+
+fn renamed(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_from_iter(names.iter().zip(batch.columns()).map(|(n, c)| (*n, Arc::clone(c))))
 }

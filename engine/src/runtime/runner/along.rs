@@ -330,6 +330,7 @@ impl Runner {
         if rows.appended(row) <= self.starts_after {
             return Ok(());
         }
+        self.watch_reading(rows, row, (&result.key, verdict), values, 0);
         let suppression = self.suppression(result, rows, out);
         let (at, topic) = (EventTime(rows.times()[row]), topic_of(rows, row));
         let evidence = || Evidence {

@@ -176,6 +176,7 @@ impl Runner {
         if rows.appended(row) <= self.starts_after {
             return Ok(());
         }
+        self.watch_reading(rows, row, (&result.key, verdict), batch, result.position);
         let suppression = match &result.suppression {
             Ok(suppression) => *suppression,
             Err(error) => {

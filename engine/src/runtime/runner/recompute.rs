@@ -49,7 +49,7 @@ impl Runner {
         None
     }
 
-    fn judged(&mut self, closed: &Closed, key: &[KeyValue]) -> Option<Recomputed> {
+    pub(super) fn judged(&mut self, closed: &Closed, key: &[KeyValue]) -> Option<Recomputed> {
         let batches = self.result_rows(closed, AppendTime(i64::MAX), &mut Outputs::default());
         let plan = std::sync::Arc::clone(&self.plan);
         let grouping = plan.shape.grouping()?;
@@ -165,7 +165,7 @@ pub enum InTime {
     Late,
 }
 
-fn group_values(group: &[GroupColumn], batch: &RecordBatch) -> Vec<Vec<KeyValue>> {
+pub(super) fn group_values(group: &[GroupColumn], batch: &RecordBatch) -> Vec<Vec<KeyValue>> {
     let rows = batch.num_rows();
     let columns = group.iter().filter_map(|column| match column {
         GroupColumn::Key(expr) => {

@@ -159,6 +159,7 @@ impl Runner {
         rows: &Rows,
         out: &mut Outputs,
     ) -> Vec<(usize, Box<[u8]>)> {
+        self.watch_rows(rows, batch, row_of);
         let Some(sessions) = &self.sessions else { return Vec::new() };
         let positions = row_column(batch).values().iter().map(|position| *position as usize);
         if let Ok(kept) = sessions.prepare(batch) {

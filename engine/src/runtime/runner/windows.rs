@@ -154,6 +154,7 @@ impl Runner {
             false => take_record_batch(batch, &UInt32Array::from(positions))
                 .expect("positions lie in the batch"),
         };
+        self.watch_rows(rows, &part, &|row| row);
         if self.add_to_window(rows, &part, closed_before, key).is_ok() {
             return;
         }
@@ -217,6 +218,7 @@ impl Runner {
         appended: AppendTime,
         out: &mut Outputs,
     ) -> Result<(), RunnerError> {
+        self.watch_window(closed);
         if !self.term.judges(closed.end) {
             return Ok(());
         }

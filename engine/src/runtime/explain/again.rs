@@ -1,0 +1,115 @@
+//! A rule that looks back, or whose windows are over windows, reads its input again from where it began.
+//!
+//! Promise: the verdict is the one that the rule itself comes to at the same place of the same input. What
+//! would take reading too much, or is not all there any more, is not computed over less.
+
+use super::evidence::{Counted, ROWS_SHOWN_MAX};
+use super::{Found, refused};
+use crate::alarms::{Receipt, Transition};
+use crate::runtime::definition::{Planned, StoredRule, version_of};
+use crate::runtime::feed::Next;
+use crate::runtime::runner::{Watch, Watched};
+use crate::sql::SqlError;
+use crate::sql::plan::{Nested, RulePlan};
+use crate::stream::input::Input;
+use std::sync::Arc;
+use weir_ingest::log::Log;
+use weir_ingest::model::AppendTime;
+
+/// Rows that are read for one answer.
+const ROWS_READ_MAX: usize = 10_000_000;
+const TOO_MUCH: &str = "more than 10,000,000 readings came since then";
+
+/// What a transition of such a rule rests on.
+pub(super) fn look_again(
+    log: &Log,
+    planned: &Planned,
+    transition: &Transition,
+    receipt: &Receipt,
+) -> Result<Found, SqlError> {
+    let stored = version_of(log, transition.rule_uid, transition.rule_version)?;
+    let Some(stored) = stored else { return Ok(Found::NotAgain("the rule was dropped")) };
+    if !is_there(log, &stored) {
+        return Ok(Found::NotAgain("not all of its input since then is there any more"));
+    }
+    let Some(what) = watched(planned, transition, receipt) else { return Ok(Found::RuleGone) };
+    let read =
+        Read { log, stored: &stored, planned: &in_sight(planned), until: transition.append_time };
+    let watch = Watch::new(what.clone(), transition.key.values());
+    let Some(seen) = read.look_for(watch)? else { return Ok(Found::NotAgain(TOO_MUCH)) };
+    let Some(judged) = seen.judged().cloned() else {
+        return Ok(Found::Again { recomputed: None, rows: Counted::default() });
+    };
+    let seen = match what {
+        Watched::Reading { .. } => Some(seen),
+        Watched::Window(_) => {
+            let watch = Watch::new(what, transition.key.values());
+            read.look_for(watch.with_rows(judged.group.clone(), ROWS_SHOWN_MAX))?
+        }
+    };
+    let Some(seen) = seen else { return Ok(Found::NotAgain(TOO_MUCH)) };
+    let (used, rows) = seen.rows();
+    let rows = Counted::of(used, rows, planned.plan.nested.as_deref());
+    Ok(Found::Again { recomputed: Some(judged), rows })
+}
+
+/// Whether all that came since the rule began is there.
+fn is_there(log: &Log, stored: &StoredRule) -> bool {
+    stored.offsets.iter().all(|(name, offsets)| {
+        log.streams().get(name).is_some_and(|stream| {
+            let mut lanes = stream.partitions().iter().zip(offsets);
+            lanes.all(|(partition, from)| *from >= partition.ends().log_start)
+        })
+    })
+}
+
+fn watched(planned: &Planned, transition: &Transition, receipt: &Receipt) -> Option<Watched> {
+    if let Some(window) = transition.window {
+        return Some(Watched::Window(window));
+    }
+    let reading = receipt.partitions.first()?;
+    let mut streams = planned.plan.streams.iter();
+    let stream = streams.position(|stream| stream.name() == reading.stream)?;
+    let (partition, offset) = (reading.partition, reading.first_offset);
+    Some(Watched::Reading { stream, partition, offset })
+}
+
+/// The rule where each row that goes into its windows can be seen.
+fn in_sight(planned: &Planned) -> Planned {
+    let plan = RulePlan::clone(&planned.plan).on_the_general_path();
+    let nested = plan.nested.as_ref().map(|nested| {
+        let (inner, key) = (Arc::clone(&nested.inner), nested.key.clone());
+        Arc::new(Nested { inner, key, outer: nested.outer.clone().on_the_general_path() })
+    });
+    Planned { statement: planned.statement.clone(), plan: Arc::new(RulePlan { nested, ..plan }) }
+}
+
+/// The input of a rule up to the place of its verdict.
+struct Read<'r> {
+    log: &'r Log,
+    stored: &'r StoredRule,
+    planned: &'r Planned,
+    until: AppendTime,
+}
+
+impl Read<'_> {
+    /// What the rule shows on the way; `None` where that is too long.
+    fn look_for(&self, watch: Watch) -> Result<Option<Watch>, SqlError> {
+        let mut version = self.stored.open(self.log, self.planned)?;
+        version.runner.watch(watch);
+        let mut rows_read = 0;
+        while let Next::Input(input) = version.feed.next_input().map_err(refused)? {
+            if input.appended() > self.until {
+                break;
+            }
+            if let Input::Rows(rows) = &input {
+                rows_read += rows.len();
+            }
+            if rows_read > ROWS_READ_MAX {
+                return Ok(None);
+            }
+            version.runner.step(&input).map_err(refused)?;
+        }
+        Ok(version.runner.unwatch())
+    }
+}
