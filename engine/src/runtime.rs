@@ -18,5 +18,6 @@ pub mod task; // a thread for each rule
 pub mod downtime; // what is said after the server was down
 pub mod backtest; // what a rule would have raised
 pub mod explain; // what an alarm rested on
+pub mod asked; // what a question counts of sensors
 pub mod rules; // all rules of a server
 pub mod replay; // rules over a file, or over a log again

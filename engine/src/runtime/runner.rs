@@ -25,7 +25,7 @@ mod succession;
 mod watch; // for EXPLAIN ALARM
 mod windows;
 
-pub use expected::TOPIC_COLUMN;
+pub use expected::{TOPIC_COLUMN, listed_sensors};
 pub use recompute::{InTime, Recomputed};
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};

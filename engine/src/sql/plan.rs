@@ -3,6 +3,7 @@
 //! Promise: DataFusion plans the text, unforked; what is here only takes the plan apart into the steps a
 //! batch goes through, and refuses with a sentence what cannot be evaluated batch by batch.
 
+mod asked; // by a question
 mod coverage;
 mod dense;
 mod along;
@@ -13,6 +14,7 @@ mod session;
 mod walk;
 mod windows;
 
+pub use asked::{count_sensors, counts_sensors};
 pub use derivation::Derivation;
 pub use nested::Nested;
 

@@ -24,7 +24,7 @@ mod general; // panes of these
 pub mod session;
 
 pub use aggregation::{Aggregate, Aggregation, CountedKind, GroupColumn, Grouping, Path};
-pub use census::ListedSensor;
+pub use census::{Asked, ExpectedSensors, ListedSensor};
 pub use closed::{Closed, Expectation, LaneEvidence, expectations_of, sensors_of};
 pub use inputs::Inputs;
 pub use series::{KeyedSeries, SeriesPlan};

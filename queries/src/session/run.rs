@@ -14,6 +14,7 @@ use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
 use tokio::time::Instant;
+use weir_engine::runtime::asked::with_sensors;
 use weir_engine::sql::{
     InsertStatement, ShowWhat, SqlError, Statement, TableStatement, parse_statements, planner,
 };
@@ -175,8 +176,11 @@ impl Session {
     ) -> datafusion::error::Result<LogicalPlan> {
         let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
+        let counted = with_sensors(plan, &self.sources.log, &self.sources.references)?;
+        let (plan, counts) = (counted.data, counted.transformed);
         let optimised = state.optimize(&plan)?;
-        if question.alone && is_timeless(&plan) {
+        // Which sensors there are is part of the plan.
+        if question.alone && !counts && is_timeless(&plan) {
             self.plans.keep(&question.key, &optimised);
         }
         Ok(optimised)

@@ -57,7 +57,7 @@ impl Runner {
         let Some(windows) = &mut self.windows else { return };
         for (stream, definition) in self.plan.streams.iter().enumerate() {
             if let Some(name) = &definition.options().expected {
-                windows.list(stream, listed(definition, self.fold.get(name)));
+                windows.list(stream, listed_sensors(definition, self.fold.get(name)));
             }
         }
     }
@@ -119,7 +119,10 @@ impl Runner {
 }
 
 /// The sensors of a stream that the table it names has, sorted by topic.
-fn listed(definition: &StreamDefinition, table: Option<&Arc<ReferenceTable>>) -> Vec<ListedSensor> {
+pub fn listed_sensors(
+    definition: &StreamDefinition,
+    table: Option<&Arc<ReferenceTable>>,
+) -> Vec<ListedSensor> {
     let Some(content) = table.and_then(|table| table.content().ok()) else { return Vec::new() };
     let topics = content.rows().column_by_name(TOPIC_COLUMN);
     let Some(topics) = topics.and_then(|topics| topics.as_string_opt::<i32>()) else {

@@ -10,7 +10,11 @@
 //! sensor sent as often as it should, 0.5 when half of the readings, or of the sensors, are missing. More
 //! readings than expected do not make up for another sensor's silence. A group without any reading in a
 //! window has no row.
+//! In a question over history the table of sensors is asked as it is now; of a stream without one a question
+//! knows `sensors_reporting()` alone.
 //! What they are worked out from is `stream::window::census`'s.
+
+pub(in crate::sql) mod asked;
 
 use crate::stream::window::CountedKind;
 use arrow::datatypes::DataType;
@@ -43,6 +47,14 @@ impl Counted {
             Self::Coverage => "coverage",
             Self::Reporting => "sensors_reporting",
             Self::Expected => "sensors_expected",
+        }
+    }
+
+    /// The type of its values.
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Coverage => DataType::Float64,
+            Self::Reporting | Self::Expected => DataType::Int64,
         }
     }
 
@@ -86,16 +98,12 @@ impl AggregateUDFImpl for Udaf {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(match self.counted {
-            Counted::Coverage => DataType::Float64,
-            Counted::Reporting | Counted::Expected => DataType::Int64,
-        })
+        Ok(self.counted.data_type())
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         not_impl_err!(
-            "not yet: {}() in a question; a rule over TUMBLE or HOP knows it, and count(DISTINCT topic) \
-             tells how many sensors reported",
+            "{}() is not known here: it counts the sensors of a group in a window of TUMBLE or HOP",
             self.name()
         )
     }

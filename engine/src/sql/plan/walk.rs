@@ -64,6 +64,16 @@ pub(super) fn walk(
     coverage: Coverage,
 ) -> Result<Walked> {
     refuse_volatile(plan)?;
+    of_a_question(state, relations, plan, coverage)
+}
+
+/// As [`walk`], for a question: it may ask what time it is.
+pub(super) fn of_a_question(
+    state: &SessionState,
+    relations: &Relations,
+    plan: &LogicalPlan,
+    coverage: Coverage,
+) -> Result<Walked> {
     let (streams, tables) = (Vec::new(), BTreeSet::new());
     let mut walker =
         Walker { state, relations, coverage, streams, tables, inner: None, latest: Vec::new() };

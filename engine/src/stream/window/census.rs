@@ -5,8 +5,10 @@
 //! readings that one sends too many do not make up for those another did not send, and where rows of a
 //! partition may be missing its series have at most the share of the window in which none are.
 
+mod asked; // by a question
 mod roll;
 
+pub use asked::{Asked, ExpectedSensors};
 pub(super) use roll::Roll;
 
 use super::series::SeriesPlan;
