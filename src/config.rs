@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_engine::runtime::follower::RULE_MEMORY_MAX;
 use weir_ingest::doors::mqtt::MqttLimits;
+use weir_ingest::log::RoomMarks;
 use weir_ingest::model::Limits;
 use weir_queries::session::QueryLimits;
 
@@ -53,6 +54,8 @@ pub struct Ingest {
     pub segment_age_s_max: u64,
     /// How long a commit waits for company; the previous sync is usually enough.
     pub linger_us: u64,
+    /// Where the room on the disk becomes too little.
+    pub room: RoomMarks,
     /// Bounds of doors and log.
     pub limits: Limits,
     /// Bounds of the MQTT door, and what it passes on.
@@ -65,6 +68,7 @@ impl Default for Ingest {
             segment_bytes_max: 64 * 1024 * 1024,
             segment_age_s_max: 3600,
             linger_us: 0,
+            room: RoomMarks::default(),
             limits: Limits::default(),
             mqtt: MqttLimits::default(),
         }

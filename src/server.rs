@@ -141,6 +141,7 @@ async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
         segment_bytes_max: config.ingest.segment_bytes_max,
         segment_age_max: config.segment_age_max(),
         linger: Duration::from_micros(config.ingest.linger_us),
+        room: config.ingest.room,
         ..LogConfig::new(&config.data)
     };
     let directory = config.data.display().to_string();

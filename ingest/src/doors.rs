@@ -14,6 +14,7 @@ mod events;
 mod health;
 mod metrics;
 pub mod mqtt;
+mod producer;
 mod readings;
 mod receive;
 mod render;

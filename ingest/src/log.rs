@@ -32,12 +32,15 @@ mod reader;
 mod receipt;
 mod recovery;
 mod retention;
+mod room;
 mod seal;
+mod scrub;
 mod segment;
 mod starts;
 mod streams;
 mod ticker;
 mod ticks;
+mod vouched;
 mod window;
 mod writer;
 
@@ -53,6 +56,8 @@ pub use partition::Partition;
 pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
+pub use room::{Room, RoomMarks};
+pub use scrub::Scrubbed;
 pub use streams::{Learned, Route, Stream, Streams, UnknownFieldCounts};
 pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
@@ -66,6 +71,8 @@ use opening::Pace;
 use overlay::Overlay;
 use parking_lot::Mutex;
 use recovery::Stop;
+use room::Purpose;
+use scrub::Scrubber;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +95,10 @@ pub struct LogConfig {
     pub linger: Duration,
     /// What is kept of weir's own logs; everything where nothing is said.
     pub retention: BTreeMap<InternalLog, Retention>,
+    /// Where the room on the disk becomes too little.
+    pub room: RoomMarks,
+    /// Bytes of closed segments read again in a second, to find rot; 0 reads none.
+    pub scrub_bytes_per_s: u64,
 }
 
 impl LogConfig {
@@ -100,6 +111,8 @@ impl LogConfig {
             segment_age_max: Duration::from_secs(3600),
             linger: Duration::ZERO,
             retention: BTreeMap::new(),
+            room: RoomMarks::default(),
+            scrub_bytes_per_s: 1024 * 1024,
         }
     }
 }
@@ -113,6 +126,7 @@ pub struct Log {
     restarted: Option<Restart>,
     run: Run,
     bell: Arc<ticker::Bell>,
+    scrubber: Arc<Mutex<Scrubber>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Serialises changes of streams, and holds whether the log was stopped.
     stopped: Mutex<bool>,
@@ -151,7 +165,9 @@ impl Log {
         let ticker = ticker::spawn(env, streams, Arc::clone(&log.bell))
             .map_err(|source| OpenError::Io { path: log.env.config.directory.clone(), source })?;
         let (env, streams) = (Arc::clone(&log.env), Arc::clone(&log.streams));
-        let keeper = keeper::spawn(env, streams, log.internal.clone(), Arc::clone(&log.bell))
+        let (internal, scrubber) = (log.internal.clone(), Arc::clone(&log.scrubber));
+        let keeper = keeper::Keeper { env, streams, internal, scrubber };
+        let keeper = keeper::spawn(keeper, Arc::clone(&log.bell))
             .map_err(|source| OpenError::Io { path: log.env.config.directory.clone(), source })?;
         log.threads.lock().extend([ticker, keeper]);
         Ok(Arc::new(log))
@@ -199,6 +215,7 @@ impl Log {
             restarted,
             run: Run::Caller,
             bell: Arc::default(),
+            scrubber: Arc::default(),
             threads: Mutex::default(),
             stopped: Mutex::new(false),
             _lock: lock,
@@ -258,6 +275,18 @@ impl Log {
     /// Closes segments that have become old and removes what retention does not keep; how many.
     pub fn step_retention(&self) -> usize {
         keeper::keep(&self.env, &self.streams, &self.internal)
+    }
+
+    /// Reads on in closed segments for about `budget` bytes, so that rot in what nobody reads is
+    /// found; it becomes the partition's state.
+    pub fn step_scrub(&self, budget: u64) {
+        self.scrubber.lock().step(&self.partitions(), budget);
+    }
+
+    /// What was read of closed segments since the start, to see whether they are as they were
+    /// written.
+    pub fn scrubbed(&self) -> Scrubbed {
+        self.scrubber.lock().done()
     }
 
     /// A hold of `name`, of nothing yet. It may keep `bytes_max` of a partition beyond what retention
@@ -411,6 +440,21 @@ impl Log {
         Ok(())
     }
 
+    /// How much room there is on the disk.
+    pub fn room(&self) -> Room {
+        self.env.room.now()
+    }
+
+    /// Whether there is room for a checkpoint of a rule.
+    pub fn may_checkpoint(&self) -> bool {
+        self.room().admits(Purpose::Checkpoint)
+    }
+
+    /// Tells when the disk failed below the catalog: the process should end, and say why.
+    pub fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.env.catalog.failure()
+    }
+
     /// One of weir's own logs.
     pub fn internal(&self, which: InternalLog) -> &Arc<Partition> {
         &self.internal[which.index()]
@@ -475,6 +519,8 @@ fn disk_error(error: &dyn std::error::Error) -> StreamChangeError {
     StreamChangeError::Disk(Arc::from(error.to_string()))
 }
 
+#[cfg(test)]
+mod test_disk;
 #[cfg(test)]
 mod test_room;
 #[cfg(test)]

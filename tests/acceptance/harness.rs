@@ -12,6 +12,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// How full the disk of the machine is, is not what is tested.
+const ANY_DISK: &str =
+    "[ingest.room]\nsoft_permille = 0\nsoft_bytes = 0\nhard_permille = 0\nhard_bytes = 0\n";
 
 /// A running server, its data directory, and what it said.
 #[derive(Debug)]
@@ -60,11 +63,11 @@ impl Server {
     fn launch(&mut self) {
         let mut command = weir();
         command.arg("serve").arg("--data").arg(self.data()).args(["--http", "127.0.0.1:0"]);
-        if let Some(text) = &self.configuration {
-            let path = self.directory.path().join("weir.toml");
-            std::fs::write(&path, text).expect("the configuration can be written");
-            command.arg("--config").arg(path);
-        }
+        let text = self.configuration.as_deref().unwrap_or_default();
+        let path = self.directory.path().join("weir.toml");
+        std::fs::write(&path, format!("{text}\n{ANY_DISK}"))
+            .expect("the configuration can be written");
+        command.arg("--config").arg(path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = child.stderr.take().expect("piped");

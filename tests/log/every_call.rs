@@ -17,6 +17,8 @@ const FAULTS: [Fault; 5] = [
 ];
 /// Calls of the script that leave nothing out.
 const CALLS_MIN: usize = 300;
+/// Batches that the script commits together at most.
+const TOGETHER: u64 = 2;
 
 /// The calls of a run in which nothing fails, and what it confirmed.
 pub(crate) fn calls() -> (Vec<String>, Ran) {
@@ -73,17 +75,34 @@ pub(crate) fn failing(n: usize, fault: Fault, unharmed: Option<&Ran>) -> Result<
     Ok(ran.confirmed.iter().sum())
 }
 
+/// Whether nothing but what was in the struck call may be refused: there was no room for it. Where a sync
+/// of the catalog says so nobody knows what is durable, and that is a failed disk; a partition whose files
+/// could not be recovered stays closed until the next start.
+fn only_struck(n: usize, call: &str, unharmed: &Ran) -> bool {
+    let in_recovery = unharmed.openings.iter().any(|opening| opening.contains(&n));
+    let never_opened = in_recovery && call.contains(" /data/streams/");
+    !never_opened && !call.starts_with("Sync /data/catalog")
+}
+
 #[test]
 fn any_call_may_fail_in_any_way() {
     let (calls, unharmed) = calls();
     let cases: Vec<(usize, Fault)> =
         (0..calls.len()).flat_map(|n| FAULTS.map(|fault| (n, fault))).collect();
+    let all = unharmed.confirmed.iter().sum::<u64>();
     let (confirmed, violations) = on_all_cores(&cases, |(n, fault)| {
         failing(*n, *fault, Some(&unharmed))
+            .and_then(|confirmed| {
+                let full = *fault == Fault::Error(ErrorKind::StorageFull);
+                if full && only_struck(*n, &calls[*n], &unharmed) && confirmed + TOGETHER < all {
+                    return Err(format!("{confirmed} of {all} batches were confirmed"));
+                }
+                Ok(confirmed)
+            })
             .map_err(|violation| format!("call {n}, {}, {fault:?}: {violation}", calls[*n]))
     });
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
-    let (all, least) = (unharmed.confirmed.iter().sum::<u64>(), confirmed.iter().min());
+    let least = confirmed.iter().min();
     println!("{} failures; of {all} batches at least {least:?} were confirmed", cases.len());
 }
 

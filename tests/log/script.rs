@@ -9,6 +9,7 @@ use crate::climate::{PARTITIONS, all_values, rows, stream, with_stream};
 use crate::model::Model;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::io::{SimulatedClock, SimulatedDisk};
@@ -29,6 +30,8 @@ pub(crate) struct Ran {
     /// Everything that was refused, unknown or an error, and a lie if there was one.
     pub(crate) refusals: Vec<String>,
     pub(crate) lies: Vec<String>,
+    /// Which of the recorded calls were made while the log was opened.
+    pub(crate) openings: Vec<Range<usize>>,
     notes: BTreeMap<String, Vec<u8>>,
     next_value: u64,
 }
@@ -49,6 +52,7 @@ pub(crate) fn perform(disk: &SimulatedDisk) -> Ran {
         confirmed: vec![0; partitions],
         refusals: Vec::new(),
         lies: Vec::new(),
+        openings: Vec::new(),
         notes: BTreeMap::new(),
         next_value: 0,
     };
@@ -111,7 +115,10 @@ impl Script {
             if self.disk.is_off() || self.log.is_some() {
                 return;
             }
-            match opened(&self.disk, &self.clock) {
+            let before = self.disk.recorded_calls().len();
+            let opened = opened(&self.disk, &self.clock);
+            self.ran.openings.push(before..self.disk.recorded_calls().len());
+            match opened {
                 Ok(log) => self.log = Some(log),
                 Err(error) => self.ran.refusals.push(format!("open: {error}")),
             }

@@ -97,6 +97,9 @@ fn failed(error: impl std::fmt::Display) -> CheckpointError {
 /// # Errors
 /// The disk or the catalog failed, or is full: the checkpoints there were stay.
 pub fn save(log: &Log, snapshot: &Snapshot) -> Result<Entry, CheckpointError> {
+    if !log.may_checkpoint() {
+        return Err(failed("the little room left on the disk is kept for alarms"));
+    }
     let mut entries = entries(log, snapshot.uid)?;
     let epoch = entries.last().map_or(1, |last| last.epoch + 1);
     let name = format!("{DIRECTORY}/{}-{epoch}.arrow", snapshot.uid);

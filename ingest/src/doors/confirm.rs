@@ -6,9 +6,10 @@
 use super::answer::ErrorAnswer;
 use super::budget::{OverBudget, Permit};
 use super::dead_letters;
+use super::producer::Sender;
 use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows, topic_of};
-use crate::log::{AppendError, Appended, CatalogError, Receipt};
+use crate::log::{AppendError, Appended, CatalogError, Receipt, Source};
 use crate::model::{AppendTime, Refusal};
 use axum::Json;
 use axum::http::StatusCode;
@@ -45,6 +46,7 @@ pub(super) async fn confirm(
     decoded: Decoded,
     mut permit: Permit,
     validate: Validate,
+    source: Option<Source>,
     now: AppendTime,
 ) -> Response {
     door.metrics.decoded(&decoded);
@@ -58,7 +60,10 @@ pub(super) async fn confirm(
     }
     let Decoded { rows, refused, .. } = decoded;
     let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
-    let waiting: Vec<(Receipt, Vec<u32>)> = rows.into_iter().map(append).collect();
+    let waiting: Vec<(Receipt, Vec<u32>)> = {
+        let mut sender = Sender::new(source);
+        rows.into_iter().map(|rows| sender.append(rows)).collect()
+    };
     let mut outcome = Outcome::default();
     for (receipt, indexes) in waiting {
         outcome.take(receipt.await, indexes);
@@ -120,7 +125,10 @@ impl Outcome {
     /// Some partition did not confirm.
     fn failed(&mut self, refused: &[Refusal]) -> ErrorAnswer {
         let full = self.failures.iter().all(is_full);
-        let (status, message) = if full {
+        let shut_out = self.failures.iter().any(is_final);
+        let (status, message) = if shut_out {
+            (StatusCode::CONFLICT, "the producer may not send this")
+        } else if full {
             (StatusCode::INSUFFICIENT_STORAGE, "the disk is full")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not all rows are confirmed")
@@ -133,12 +141,20 @@ impl Outcome {
         self.unconfirmed.sort_unstable();
         rest.insert("confirmed".to_owned(), json!(self.confirmed));
         rest.insert("unconfirmed".to_owned(), json!(self.unconfirmed));
-        ErrorAnswer::new(status, message)
-            .detail(details.join("; "))
+        let answer = ErrorAnswer::new(status, message).detail(details.join("; ")).with(rest);
+        if shut_out {
+            return answer
+                .hint("'detail' says for which partition and why; do not repeat it as it is");
+        }
+        answer
             .hint("send the unconfirmed rows again; with an 'id' in each a repeat is known as one")
             .retry_after(if full { 10 } else { 1 })
-            .with(rest)
     }
+}
+
+/// Whether sending it again will not help.
+fn is_final(error: &AppendError) -> bool {
+    matches!(error, AppendError::OutOfOrder { .. } | AppendError::Fenced { .. })
 }
 
 pub(super) fn is_full(error: &AppendError) -> bool {

@@ -3,6 +3,7 @@
 use super::Door;
 use super::answer::ErrorAnswer;
 use super::confirm::confirm;
+use super::producer::source;
 use super::readings::{content_type, decode_off, validate};
 use super::receive::{after_hearing_out, receive};
 use crate::decode::decode_events;
@@ -16,8 +17,9 @@ pub(super) async fn post(State(door): State<Arc<Door>>, request: Request) -> Res
 
 async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
     let (head, mut body) = request.into_parts();
-    let validate = match validate(&head.uri) {
-        Ok(validate) => validate,
+    let asked = validate(&head.uri).and_then(|validate| Ok((validate, source(&head.headers)?)));
+    let (validate, source) = match asked {
+        Ok(asked) => asked,
         Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
     };
     let received = receive(&head.headers, body, &door.budget, &door.limits).await?;
@@ -28,5 +30,5 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
         decode_events(log.streams(), content_type(&headers), attribute, bytes, now)
     })
     .await?;
-    Ok(confirm(door, "events", decoded, permit, validate, now).await)
+    Ok(confirm(door, "events", decoded, permit, validate, source, now).await)
 }

@@ -3,6 +3,7 @@
 use super::Door;
 use super::answer::ErrorAnswer;
 use super::confirm::{Validate, confirm};
+use super::producer::source;
 use super::receive::{Received, after_hearing_out, receive};
 use crate::decode::{BodyError, BodyKind, Decoded, decode_body};
 use crate::log::Log;
@@ -22,8 +23,9 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
     let (head, mut body) = request.into_parts();
     let content_type = content_type(&head.headers).map(str::to_owned);
     let kind = BodyKind::of(content_type.as_deref()).map_err(refuse_body);
-    let validate = match kind.and_then(|_| validate(&head.uri)) {
-        Ok(validate) => validate,
+    let asked = kind.and_then(|_| Ok((validate(&head.uri)?, source(&head.headers)?)));
+    let (validate, source) = match asked {
+        Ok(asked) => asked,
         Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
     };
     let received = receive(&head.headers, body, &door.budget, &door.limits).await?;
@@ -32,7 +34,7 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
         decode_body(log.streams(), content_type.as_deref(), bytes, now)
     };
     let (decoded, permit) = decode_off(door, received, decode).await?;
-    Ok(confirm(door, "readings", decoded, permit, validate, now).await)
+    Ok(confirm(door, "readings", decoded, permit, validate, source, now).await)
 }
 
 /// Decodes here if that is quick, elsewhere if it is not.

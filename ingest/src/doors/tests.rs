@@ -2,6 +2,7 @@
 
 mod client;
 mod http2;
+mod producers;
 mod refusals;
 
 use crate::decode::testing::{options, sensors};

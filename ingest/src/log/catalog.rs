@@ -3,25 +3,28 @@
 //! Promise: a change that returned `Ok` survives a crash; one that returned `Full` did not happen.
 //! Elsewhere: what streams and series mean is `streams`; the engine keeps its own spaces here.
 
+mod store;
+
 use super::errors::CatalogError;
-use crate::io::{Disk, File, Open};
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use crate::io::{Disk, Open};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use store::{Store, failed};
+use tokio::sync::watch;
 
 /// (space, key) -> value.
 const ENTRIES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("entries");
 /// (stream uid, series id) -> topic path.
 const SERIES: TableDefinition<'_, (u32, u32), &str> = TableDefinition::new("series");
-/// Memory redb may keep pages in.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const COUNTERS: &str = "counters";
 
 /// The catalog of one data directory.
 #[derive(Debug)]
 pub struct Catalog {
-    database: Database,
+    store: Store,
+    failure: watch::Sender<Option<Arc<str>>>,
 }
 
 /// One change of a commit.
@@ -43,9 +46,7 @@ impl Catalog {
             // The start that created it may have failed to make its name durable.
             disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)?;
         }
-        settle(disk.as_ref(), path).map_err(io)?;
-        let file = disk.open(path, Open::Write).map_err(io)?;
-        Ok(Self { database: database(file)? })
+        Ok(Self { store: Store::open(disk, path)?, failure: watch::Sender::new(None) })
     }
 
     /// Writes one entry; durable when it returns.
@@ -59,10 +60,12 @@ impl Catalog {
     /// # Errors
     /// The disk failed.
     pub fn get(&self, space: &str, key: &str) -> Result<Option<Vec<u8>>, CatalogError> {
-        let transaction = self.database.begin_read().map_err(|e| failed(&e))?;
-        let entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
-        let value = entries.get((space, key)).map_err(|e| failed(&e))?;
-        Ok(value.map(|v| v.value().to_vec()))
+        self.store.read(|database| {
+            let transaction = database.begin_read().map_err(|e| failed(&e))?;
+            let entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
+            let value = entries.get((space, key)).map_err(|e| failed(&e))?;
+            Ok(value.map(|v| v.value().to_vec()))
+        })
     }
 
     /// Removes one entry, if it is there; durable when it returns.
@@ -76,18 +79,7 @@ impl Catalog {
     /// # Errors
     /// The disk failed.
     pub fn list(&self, space: &str) -> Result<Vec<(String, Vec<u8>)>, CatalogError> {
-        let transaction = self.database.begin_read().map_err(|e| failed(&e))?;
-        let entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
-        let mut found = Vec::new();
-        for entry in entries.range((space, "")..).map_err(|e| failed(&e))? {
-            let (key, value) = entry.map_err(|e| failed(&e))?;
-            let (its_space, key) = key.value();
-            if its_space != space {
-                break;
-            }
-            found.push((key.to_owned(), value.value().to_vec()));
-        }
-        Ok(found)
+        self.store.read(|database| list(database, space))
     }
 
     /// The next number of a durable counter, from 1; none is given twice.
@@ -111,33 +103,26 @@ impl Catalog {
 
     /// The topic paths of a stream's series, by id from 0.
     pub(super) fn series_of(&self, stream: u32) -> Result<Vec<Arc<str>>, CatalogError> {
-        let transaction = self.database.begin_read().map_err(|e| failed(&e))?;
-        let series = transaction.open_table(SERIES).map_err(|e| failed(&e))?;
-        let mut topics = Vec::new();
-        for entry in series.range((stream, 0)..=(stream, u32::MAX)).map_err(|e| failed(&e))? {
-            let (key, topic) = entry.map_err(|e| failed(&e))?;
-            if key.value().1 as usize != topics.len() {
-                return Err(CatalogError::Damaged {
-                    entry: format!("series {} of stream {stream}", key.value().1),
-                    detail: "ids are not dense".to_owned(),
-                });
-            }
-            topics.push(Arc::from(topic.value()));
-        }
-        Ok(topics)
+        self.store.read(|database| series_of(database, stream))
     }
 
     fn commit(
         &self,
         change: impl FnOnce(&mut Entries<'_>, &mut Series<'_>) -> Result<(), redb::StorageError>,
     ) -> Result<(), CatalogError> {
-        let transaction = self.database.begin_write().map_err(|e| failed(&e))?;
-        {
-            let mut entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
-            let mut series = transaction.open_table(SERIES).map_err(|e| failed(&e))?;
-            change(&mut entries, &mut series).map_err(|e| failed(&e))?;
-        }
-        transaction.commit().map_err(|e| failed(&e))
+        self.store.change(|database| commit(database, change)).inspect_err(|error| {
+            if let CatalogError::Failed(detail) = error {
+                self.failure.send_if_modified(|failure| {
+                    failure.is_none().then(|| *failure = Some(Arc::clone(detail))).is_some()
+                });
+            }
+        })
+    }
+
+    /// Tells when the disk failed below the catalog: nothing can be relied on then, and the process
+    /// should end.
+    pub(super) fn failure(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.failure.subscribe()
     }
 }
 
@@ -163,6 +148,38 @@ fn apply(
     }
 }
 
+fn list(database: &Database, space: &str) -> Result<Vec<(String, Vec<u8>)>, CatalogError> {
+    let transaction = database.begin_read().map_err(|e| failed(&e))?;
+    let entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
+    let mut found = Vec::new();
+    for entry in entries.range((space, "")..).map_err(|e| failed(&e))? {
+        let (key, value) = entry.map_err(|e| failed(&e))?;
+        let (its_space, key) = key.value();
+        if its_space != space {
+            break;
+        }
+        found.push((key.to_owned(), value.value().to_vec()));
+    }
+    Ok(found)
+}
+
+fn series_of(database: &Database, stream: u32) -> Result<Vec<Arc<str>>, CatalogError> {
+    let transaction = database.begin_read().map_err(|e| failed(&e))?;
+    let series = transaction.open_table(SERIES).map_err(|e| failed(&e))?;
+    let mut topics = Vec::new();
+    for entry in series.range((stream, 0)..=(stream, u32::MAX)).map_err(|e| failed(&e))? {
+        let (key, topic) = entry.map_err(|e| failed(&e))?;
+        if key.value().1 as usize != topics.len() {
+            return Err(CatalogError::Damaged {
+                entry: format!("series {} of stream {stream}", key.value().1),
+                detail: "ids are not dense".to_owned(),
+            });
+        }
+        topics.push(Arc::from(topic.value()));
+    }
+    Ok(topics)
+}
+
 fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), CatalogError> {
     let io = |e: io::Error| failed(&e);
     let fresh = path.with_extension("tmp");
@@ -170,105 +187,25 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), CatalogError> {
         disk.unlink(&fresh).map_err(io)?;
     }
     let file = disk.open(&fresh, Open::CreateNew).map_err(io)?;
-    let catalog = Catalog { database: database(Arc::clone(&file))? };
-    catalog.commit(|_, _| Ok(()))?;
-    drop(catalog);
+    let database = store::fresh(Arc::clone(&file), disk)?;
+    commit(&database, |_, _| Ok(()))?;
+    drop(database);
     file.sync_data().map_err(io)?;
     disk.rename(&fresh, path).map_err(io)?;
     disk.sync_directory(path.parent().unwrap_or(Path::new(""))).map_err(io)
 }
 
-/// What the first bytes of a redb file are, and the bits that the next one may have when it was closed: which
-/// root is the newer one, and how it was committed.
-const REDB_MAGIC: [u8; 9] = *b"redb\x1a\n\xa9\r\n";
-const REDB_CLOSED: u8 = 1 | 4;
-const SETTLE_BYTES: usize = 1024 * 1024;
-
-/// Makes durable what a reader gets of a file that was not closed. After a sync that failed it may be in
-/// memory only; what is built on it would be durable without it (L5 holds for one process). A copy takes its
-/// place: written over, what is durable already could be torn by a power cut. A full disk goes without.
-fn settle(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let copied = path.with_extension("tmp");
-    let forget = || if disk.exists(&copied)? { disk.unlink(&copied) } else { Ok(()) };
-    // What an earlier start left.
-    forget()?;
-    let file = disk.open(path, Open::Read)?;
-    let mut start = [0; REDB_MAGIC.len() + 1];
-    file.pread(&mut start, 0)?;
-    if start[..REDB_MAGIC.len()] == REDB_MAGIC && start[REDB_MAGIC.len()] & !REDB_CLOSED == 0 {
-        return Ok(());
+fn commit(
+    database: &Database,
+    change: impl FnOnce(&mut Entries<'_>, &mut Series<'_>) -> Result<(), redb::StorageError>,
+) -> Result<(), CatalogError> {
+    let transaction = database.begin_write().map_err(|e| failed(&e))?;
+    {
+        let mut entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
+        let mut series = transaction.open_table(SERIES).map_err(|e| failed(&e))?;
+        change(&mut entries, &mut series).map_err(|e| failed(&e))?;
     }
-    let made = disk.open(&copied, Open::CreateNew);
-    match made.and_then(|made| copy(file.as_ref(), made.as_ref())) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => return forget(),
-        Err(error) => return Err(error),
-    }
-    disk.rename(&copied, path)?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("")))
-}
-
-/// Copies all of a file and makes the copy durable.
-fn copy(from: &dyn File, to: &dyn File) -> io::Result<()> {
-    let (mut buffer, mut at) = (vec![0; SETTLE_BYTES], 0);
-    loop {
-        let read = from.pread(&mut buffer, at)?;
-        if read == 0 {
-            return to.sync_data();
-        }
-        to.pwrite(&[io::IoSlice::new(&buffer[..read])], at)?;
-        at += read as u64;
-    }
-}
-
-fn database(file: Arc<dyn File>) -> Result<Database, CatalogError> {
-    redb::Builder::new()
-        .set_cache_size(CACHE_BYTES)
-        .create_with_backend(Backend(file))
-        .map_err(|e| failed(&e))
-}
-
-/// Tells a full disk, which is retried, from a failed one, which is not.
-fn failed(error: &(dyn std::error::Error + 'static)) -> CatalogError {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && io.kind() == io::ErrorKind::StorageFull
-        {
-            return CatalogError::Full;
-        }
-        cause = error.source();
-    }
-    CatalogError::Failed(Arc::from(error.to_string()))
-}
-
-/// redb on a `File`.
-#[derive(Debug)]
-struct Backend(Arc<dyn File>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        if self.0.pread(out, offset)? < out.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.0.pwrite(&[io::IoSlice::new(data)], offset)
-    }
+    transaction.commit().map_err(|e| failed(&e))
 }
 
 #[cfg(test)]

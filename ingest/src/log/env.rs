@@ -7,6 +7,7 @@ use super::errors::CatalogError;
 use super::format::{self, Feature, Features};
 use super::groups::GroupLedger;
 use super::holds::Holds;
+use super::room::RoomWatch;
 use crate::io::{Clock, Disk};
 use crate::model::{AppendTime, SeriesId};
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ pub(super) struct Env {
     pub(super) ledger: SeriesLedger,
     pub(super) groups: GroupLedger,
     pub(super) holds: Arc<Holds>,
+    pub(super) room: RoomWatch,
     pub(super) changes: watch::Sender<u64>,
     pub(super) config: LogConfig,
     /// The features the directory is known to use.
@@ -47,9 +49,18 @@ impl Env {
             ledger: SeriesLedger::default(),
             groups: GroupLedger::default(),
             holds: Arc::new(Holds::default()),
+            room: RoomWatch::default(),
             changes: watch::Sender::new(0),
             config,
         }))
+    }
+
+    /// Sees how full the disk is; readers and rules are woken where that changes what is taken.
+    pub(super) fn look_at_room(&self) {
+        let config = &self.config;
+        if self.room.look(self.disk.as_ref(), &config.directory, &config.room) {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
     }
 
     /// Makes it durable that `feature` is used.

@@ -21,6 +21,7 @@ use super::starts::STARTS;
 use super::streams::{CurrentSchema, Stream};
 use super::ticker::newest_event;
 use super::ticks::TickPolicy;
+use super::vouched::{self, Vouched};
 use super::{Log, LogConfig, Restart, Streams};
 use crate::io::{Clock, Disk};
 use crate::model::{
@@ -75,6 +76,7 @@ pub(super) fn remove_stream(
     }
     let of_stream = |group: &GroupPosition| group.partition >> 32 == u64::from(stream.uid().0);
     changes.extend(groups::forget(catalog, of_stream)?);
+    changes.extend(vouched::forget_stream(catalog, stream.uid().0)?);
     Ok(changes)
 }
 
@@ -99,7 +101,8 @@ pub(super) fn open(
     let catalog = Catalog::open(&disk, &directory.join(CATALOG))?;
     let used_before = format::settle(&catalog, &directory)?;
     let env = Env::new(disk, clock, catalog, config)?;
-    let (streams, internal) = recover_partitions(&env, pace)?;
+    env.look_at_room();
+    let Everything { streams, internal, vouched } = recover_partitions(&env, pace)?;
     sweep(&env, &streams);
     let all = || streams.all().into_iter().flat_map(|s| s.partitions().to_vec());
     let newest =
@@ -111,6 +114,9 @@ pub(super) fn open(
     });
     let log = Log::from_parts(env, streams, internal, restarted, lock);
     log.save_points(Stop::Unclean)?;
+    if let Err(error) = log.catalog().change(&vouched) {
+        tracing::warn!(%error, "the next start reads files without a seal again");
+    }
     for stream in log.streams().all() {
         rebuild_dedupe(&log, &stream);
         resume_ticks(&log, &stream);
@@ -118,23 +124,32 @@ pub(super) fn open(
     Ok(log)
 }
 
+/// What is in a directory.
+struct Everything {
+    streams: Streams,
+    internal: Vec<Arc<Partition>>,
+    /// What was learned of files without a seal.
+    vouched: Vec<Change>,
+}
+
 /// Every stream and internal log; their files are looked at side by side.
-fn recover_partitions(
-    env: &Arc<Env>,
-    pace: Pace,
-) -> Result<(Streams, Vec<Arc<Partition>>), OpenError> {
+fn recover_partitions(env: &Arc<Env>, pace: Pace) -> Result<Everything, OpenError> {
     let shells = known_streams(env)?;
     let of_streams = shells.iter().flat_map(|shell| shell.places.iter().cloned());
     let internal = InternalLog::ALL.map(|which| internal_place(env, which));
     let places: Vec<Place> = of_streams.chain(internal.iter().cloned()).collect();
-    let mut found = recover_all(env, &places, pace)?.into_iter();
+    let mut found = recover_all(env, &places, pace)?;
+    let recovered = found.iter_mut().filter_map(|found| found.as_mut().ok());
+    let vouched = recovered.flat_map(|found| found.vouched.drain(..)).map(Vouched::put).collect();
+    let mut found = found.into_iter();
     let streams = Streams::new(&env.config.limits);
     for shell in shells {
         streams.insert(with_partitions(env, shell, &mut found));
     }
-    let internal = internal.into_iter().zip(found);
-    let internal = internal.map(|(place, found)| partition(env, place, Rows::Internal, found));
-    Ok((streams, internal.collect()))
+    let internal = InternalLog::ALL.into_iter().zip(internal).zip(found);
+    let internal =
+        internal.map(|((which, place), found)| partition(env, place, Rows::Internal(which), found));
+    Ok(Everything { streams, internal: internal.collect(), vouched })
 }
 
 fn known_streams(env: &Arc<Env>) -> Result<Vec<Shell>, OpenError> {
@@ -237,7 +252,7 @@ pub(super) fn lone(
     let (id, name) = (PartitionId(0), "lone/0".to_owned());
     let place = Place { id, name, directory, partition_uid, series };
     let mut found = recover_all(env, std::slice::from_ref(&place), Pace::OneByOne)?;
-    Ok(partition(env, place, Rows::Internal, found.remove(0)))
+    Ok(partition(env, place, Rows::Internal(InternalLog::Alarms), found.remove(0)))
 }
 
 fn internal_place(env: &Env, which: InternalLog) -> Place {

@@ -15,12 +15,14 @@ use super::format::Feature;
 use super::frame::{EncodeRoom, Frame, FrameSchemas};
 use super::group::{Group, Planned, Planner, Reply, RowKind, Run};
 use super::index::Summary;
+use super::internal::InternalLog;
 use super::producer::{ProducerId, ProducerTable, Source};
 use super::published::{Cursor, Published, PublishedSegment, entry};
 use super::queue::{Item, Payload, Queue};
 use super::reader::PartitionReader;
 use super::receipt::Receipt;
 use super::recovery::Stop;
+use super::room::Purpose;
 use super::segment::Predecessor;
 use super::streams::CurrentSchema;
 use super::ticks::TickPolicy;
@@ -63,7 +65,7 @@ pub(super) enum Rows {
         durable: Arc<AtomicU32>,
         ticks: Arc<Mutex<TickPolicy>>,
     },
-    Internal,
+    Internal(InternalLog),
 }
 
 /// What the committer alone touches.
@@ -153,10 +155,21 @@ impl Partition {
         if let PartitionState::Corrupt(_) = self.published.lock().state {
             return Receipt::known(self.id, Err(AppendError::Corrupt { partition: self.id }));
         }
+        if !self.env.room.now().admits(self.purpose(&payload)) {
+            return Receipt::known(self.id, Err(AppendError::Full { partition: self.id }));
+        }
         let (reply, receipt) = Receipt::pair(self.id);
         match self.queue.push(Item { payload, bytes, reply }) {
             Ok(()) => receipt,
             Err(_) => Receipt::known(self.id, Err(AppendError::Stopped)),
+        }
+    }
+
+    fn purpose(&self, payload: &Payload) -> Purpose {
+        match (payload, &self.rows) {
+            (Payload::Tick { .. } | Payload::Restart { .. }, _) => Purpose::Ticks,
+            (Payload::Rows { .. }, Rows::Readings { .. }) => Purpose::Rows,
+            (Payload::Rows { .. }, Rows::Internal(which)) => Purpose::Own(*which),
         }
     }
 
@@ -179,7 +192,15 @@ impl Partition {
 
     /// How it is.
     pub fn state(&self) -> PartitionState {
-        self.published.lock().state.clone()
+        let state = self.published.lock().state.clone();
+        let takes_rows = match self.rows {
+            Rows::Readings { .. } => self.env.room.now().admits(Purpose::Rows),
+            Rows::Internal(_) => true,
+        };
+        match state {
+            PartitionState::Ready if !takes_rows => PartitionState::ReadOnlyFull,
+            state => state,
+        }
     }
 
     /// The largest event time of its durable rows and ticks.
@@ -230,7 +251,7 @@ impl Partition {
         let mut core = self.core.lock();
         let same = |a: &RecordBatch, b: &RecordBatch| match self.rows {
             Rows::Readings { .. } => true,
-            Rows::Internal => a.schema_ref() == b.schema_ref(),
+            Rows::Internal(_) => a.schema_ref() == b.schema_ref(),
         };
         let items = self.queue.take(Limits::GROUP_BYTES_MAX, same);
         let count = items.len();
@@ -318,7 +339,7 @@ impl Partition {
     fn kind(&self) -> RowKind {
         match self.rows {
             Rows::Readings { .. } => RowKind::Readings,
-            Rows::Internal => RowKind::Plain,
+            Rows::Internal(_) => RowKind::Plain,
         }
     }
 
@@ -332,7 +353,7 @@ impl Partition {
                     _ => Arc::new(FrameSchemas::of_stream(id, &definition)),
                 }
             }
-            Rows::Internal => {
+            Rows::Internal(_) => {
                 let batch = items.iter().find_map(|item| match &item.payload {
                     Payload::Rows { batch, .. } => Some(batch.schema()),
                     _ => None,

@@ -27,6 +27,8 @@ pub struct PartitionReader {
     rows: Wanted,
     open: Option<OpenFile>,
     position: Offset,
+    /// Bytes of frames read from files.
+    bytes_read: u64,
 }
 
 /// Which rows it is for.
@@ -79,7 +81,7 @@ enum Step {
 impl PartitionReader {
     pub(super) fn from_offset(partition: Arc<Partition>, from: Offset) -> Self {
         let (scope, rows) = (Scope::All, Wanted::All);
-        Self { partition, at: None, from, scope, rows, open: None, position: from }
+        Self { partition, at: None, from, scope, rows, open: None, position: from, bytes_read: 0 }
     }
 
     /// Only frames whose rows came with ids.
@@ -95,7 +97,16 @@ impl PartitionReader {
         });
         let scope = at.map_or(Scope::Nothing, |at| Scope::One(at.segment));
         let rows = Wanted::All;
-        Self { partition, at, from: segment, scope, rows, open: None, position: segment }
+        Self {
+            partition,
+            at,
+            from: segment,
+            scope,
+            rows,
+            open: None,
+            position: segment,
+            bytes_read: 0,
+        }
     }
 
     /// The next frame; `None` at the durable end, for now.
@@ -123,6 +134,11 @@ impl PartitionReader {
                 return Ok(Some(entry));
             }
         }
+    }
+
+    /// Bytes of frames it has read from files.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Offset after the last row returned.
@@ -199,6 +215,7 @@ impl PartitionReader {
         let header = open.window.header(open.file.as_ref(), at.position, limit).map_err(io)?;
         let header = header.ok_or_else(|| rot("no valid frame header"))?;
         let next = Cursor { segment: at.segment, position: at.position + header.frame_bytes() };
+        self.bytes_read += header.frame_bytes();
         if self.rows == Wanted::WithIds && header.kind == FrameKind::Data && !header.hidden.dedupe {
             self.open = Some(open);
             return Ok((None, next));

@@ -15,6 +15,7 @@ use super::segment::{
     NewSegment, OpenSegment, Predecessor, SegmentId, Spare, read_schema_frame, remove_spare,
 };
 use super::starts::Start;
+use super::vouched::Vouched;
 use super::window::Window;
 use crate::io::{File, Open};
 use crate::model::{AppendTime, EventTime, Offset};
@@ -56,6 +57,8 @@ pub(super) struct Recovered {
     /// The producers of all that was found.
     pub(super) producers: ProducerTable,
     pub(super) start: Option<Start>,
+    /// Files without a seal that were read from end to end.
+    pub(super) vouched: Vec<Vouched>,
 }
 
 impl Recovered {
@@ -75,6 +78,7 @@ impl Recovered {
             epoch: 1,
             corrupt: None,
             producers: ProducerTable::default(),
+            vouched: Vec::new(),
         }
     }
 }
@@ -251,11 +255,16 @@ impl Recovery<'_> {
 
     /// A segment that has a successor: all of it was synced before the successor was written.
     fn read_closed(&mut self, segment: &Candidate, length: u64) -> io::Result<bool> {
-        let sealed = if segment.file_bytes == length {
-            let uid = self.known.partition_uid;
-            read_seal(segment.file.as_ref(), length, uid, segment.id)?
-        } else {
-            None
+        let uid = self.known.partition_uid;
+        let sealed = match segment.file_bytes == length {
+            true => read_seal(segment.file.as_ref(), length, uid, segment.id)?,
+            false => None,
+        };
+        let sealed = match sealed {
+            Some(sealed) => Some(sealed),
+            None if segment.file_bytes < length => None,
+            None => Vouched::read(&self.env.catalog, uid, segment.id, length)
+                .map_err(io::Error::other)?,
         };
         let summary = match sealed {
             Some(sealed) => {
@@ -273,6 +282,11 @@ impl Recovery<'_> {
                     self.damaged(format!("{what} at byte {at} of {}", segment.path.display()));
                 }
                 self.note(&scan);
+                if whole {
+                    let (summary, producers) = (&scan.summary, &self.found.producers);
+                    let vouched = Vouched::new(uid, segment.id, length, summary, producers);
+                    self.found.vouched.push(vouched);
+                }
                 self.publish(segment, scan.summary);
                 return Ok(whole && self.follows_on());
             }

@@ -38,6 +38,13 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
+    /// The seal that `bytes` are, of the segment `id`.
+    pub(super) fn of_bytes(mut bytes: Vec<u8>, id: SegmentId) -> Option<Self> {
+        let summary = decode_summary(&bytes, id.base)?;
+        let tail = bytes.split_off(SUMMARY_BYTES + summary.index.len() * INDEX_ENTRY_BYTES);
+        Some(Self { summary, tail })
+    }
+
     /// The producers at its end; `None` where it was written before there were any.
     pub(super) fn producers(&self) -> Option<ProducerTable> {
         let (count, mut rest) = self.tail.split_first_chunk::<8>()?;
@@ -49,8 +56,8 @@ impl Sealed {
     }
 }
 
-/// The seal frames of a segment that ends here.
-pub(super) fn seal_frames(summary: &Summary, tail: &SealTail, at: AppendTime) -> Vec<Frame> {
+/// A seal as bytes.
+pub(super) fn seal_bytes(summary: &Summary, tail: &SealTail) -> Vec<u8> {
     let mut bytes = encode_summary(summary);
     put(&mut bytes, &(tail.series.len() as u64).to_le_bytes());
     for (id, topic) in &tail.series {
@@ -60,6 +67,12 @@ pub(super) fn seal_frames(summary: &Summary, tail: &SealTail, at: AppendTime) ->
         put(&mut bytes, topic.as_bytes());
     }
     put(&mut bytes, &tail.producers);
+    bytes
+}
+
+/// The seal frames of a segment that ends here.
+pub(super) fn seal_frames(summary: &Summary, tail: &SealTail, at: AppendTime) -> Vec<Frame> {
+    let bytes = seal_bytes(summary, tail);
     bytes
         .chunks(Limits::FRAME_BODY_BYTES_MAX)
         .map(|part| {
@@ -107,11 +120,7 @@ pub(super) fn read_seal(
         at += HEADER_BYTES as u64 + (part.len() as u64).next_multiple_of(ALIGN);
         bytes.extend(part);
     }
-    let summary = decode_summary(&bytes, id.base).filter(|s| s.end_position == position);
-    Ok(summary.map(|summary| {
-        let tail = bytes.split_off(SUMMARY_BYTES + summary.index.len() * INDEX_ENTRY_BYTES);
-        Sealed { summary, tail }
-    }))
+    Ok(Sealed::of_bytes(bytes, id).filter(|sealed| sealed.summary.end_position == position))
 }
 
 fn read_seal_frame(

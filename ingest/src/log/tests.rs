@@ -1,6 +1,8 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
 mod producers;
 mod retention;
+mod room;
+mod scrub;
 
 use super::*;
 use crate::io::{Disk, RealClock, RealDisk, SimulatedClock, SimulatedDisk};

@@ -1,6 +1,7 @@
 //! The ticker: asks each stream's policy and writes the ticks that are due.
 //!
-//! Promise: writes nothing but ticks; what they say is decided in `ticks`.
+//! Promise: writes nothing but ticks; what they say is decided in `ticks`. Each time it also sees how
+//! full the disk is.
 
 use super::env::Env;
 use super::streams::Streams;
@@ -60,6 +61,7 @@ fn look_again(env: &Env, streams: &Streams) -> Duration {
 
 /// Queues the ticks that are due now; how many.
 pub(super) fn tick(env: &Env, streams: &Streams) -> usize {
+    env.look_at_room();
     let now = env.append_clock.floor();
     let mut ticks = 0;
     for stream in streams.all() {

@@ -5,7 +5,7 @@ use crate::climate::{all_values, with_stream};
 use rand::RngExt;
 use std::sync::Arc;
 use weir_ingest::io::{Clock, Image};
-use weir_ingest::log::{Log, LogConfig, PartitionState};
+use weir_ingest::log::{Log, LogConfig, PartitionState, RoomMarks};
 use weir_ingest::model::Offset;
 
 impl World<'_> {
@@ -61,7 +61,12 @@ impl World<'_> {
                 25..30 => self.fail_in_recovery(),
                 _ => {}
             }
-            let config = LogConfig { segment_bytes_max: 16 * 1024, ..LogConfig::new("/data") };
+            // What a full disk does below the marks is what is to be seen.
+            let config = LogConfig {
+                segment_bytes_max: 16 * 1024,
+                room: RoomMarks::NONE,
+                ..LogConfig::new("/data")
+            };
             let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
             let opened = Log::open_manual(Arc::clone(&self.disk), clock, config)
                 .map_err(|e| e.to_string())

@@ -245,7 +245,10 @@ impl Runner {
             if self.plan.shape.grouping().is_some() {
                 let taken = match self.sessions {
                     Some(_) => self.take_along_into_sessions(&run.rows, &run.watermarks, out),
-                    None => Ok(self.fill(&run, out)),
+                    None => {
+                        self.fill(&run, out);
+                        Ok(())
+                    }
                 };
                 self.tables.dated = newest;
                 taken?;

@@ -58,7 +58,7 @@ impl Runner {
     ) -> std::result::Result<(), RunnerError> {
         let read = self.session_reads(rows, out);
         let closed_before = self.progress.note(rows);
-        self.into_sessions(rows, read, &closed_before, out)
+        self.put_into_sessions(rows, read, &closed_before, out)
     }
 
     /// Takes rows that went along their series; how far their lanes were closed before each.
@@ -71,10 +71,10 @@ impl Runner {
         out: &mut Outputs,
     ) -> std::result::Result<(), RunnerError> {
         let read = self.session_reads(rows, out);
-        self.into_sessions(rows, read, closed_before, out)
+        self.put_into_sessions(rows, read, closed_before, out)
     }
 
-    fn into_sessions(
+    fn put_into_sessions(
         &mut self,
         rows: &Rows,
         mut read: Vec<Read>,

@@ -101,7 +101,7 @@ pub(super) fn partition(
     let schemas = match rows {
         // Those of the declaration, when its first rows come.
         Rows::Readings { .. } => None,
-        Rows::Internal => recovered.segments.last().map(|s| Arc::clone(&s.schemas)),
+        Rows::Internal(_) => recovered.segments.last().map(|s| Arc::clone(&s.schemas)),
     };
     let published = Published {
         newest_event: recovered.newest_event(),

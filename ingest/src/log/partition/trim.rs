@@ -10,6 +10,7 @@ use crate::log::holds::HeldBy;
 use crate::log::published::Cursor;
 use crate::log::retention::{expired, free};
 use crate::log::starts::Start;
+use crate::log::vouched;
 use crate::model::{AppendTime, Offset, Retention};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl Partition {
         if count == 0 || damaged {
             return Ok(0);
         }
-        let (start, paths) = self.with_published(|published| {
+        let (start, gone, paths) = self.with_published(|published| {
             let gone = &published.segments[..count];
             let first = &published.segments[count];
             let newest_event = gone.iter().map(|s| s.summary.newest_event()).max();
@@ -77,12 +78,15 @@ impl Partition {
                 newest_event: newest_event.max(before.map(|s| s.newest_event)).expect("some go"),
                 newest_append: newest_append.max(before.map(|s| s.newest_append)).expect("some go"),
             };
-            (start, gone.iter().map(|s| Arc::clone(&s.path)).collect::<Vec<Arc<Path>>>())
+            let paths: Vec<Arc<Path>> = gone.iter().map(|s| Arc::clone(&s.path)).collect();
+            (start, gone.iter().map(|s| s.id).collect::<Vec<_>>(), paths)
         });
         let is_free = held.is_none_or(|held| start.first.base <= held);
         assert!(is_free, "L3: retention never passes a hold");
         self.env().need(Feature::LogStart)?;
-        self.env().catalog.change(&[start.put(self.uid())])?;
+        let mut changes = vec![start.put(self.uid())];
+        changes.extend(gone.into_iter().map(|id| vouched::forget(self.uid(), id)));
+        self.env().catalog.change(&changes)?;
         {
             let mut published = self.published.lock();
             let gone = published.segments.drain(..count);
