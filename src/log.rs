@@ -5,8 +5,10 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weir_ingest::io::{RealClock, RealDisk};
-use weir_ingest::log::{InternalLog, Log, LogConfig, Partition, PartitionState};
+use weir_ingest::io::{Clock, Disk, RealClock, RealDisk};
+use weir_ingest::log::{
+    InternalLog, Log, LogConfig, Partition, PartitionState, RepairMode, repair,
+};
 use weir_ingest::model::EventTime;
 
 /// What `weir log` takes.
@@ -24,6 +26,15 @@ enum Action {
         /// The data directory
         directory: PathBuf,
     },
+    /// Says which rows of damaged partitions are lost; with --apply it writes gaps in their place, which
+    /// readers see, and keeps the files as they were in the quarantine
+    Repair {
+        /// The data directory
+        directory: PathBuf,
+        /// Do it; without this nothing is written
+        #[arg(long)]
+        apply: bool,
+    },
     /// Reads every frame of every segment and says which partitions are damaged and where; writes
     /// nothing
     Verify {
@@ -40,6 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Action::Inspect { directory } => {
             print_all(open(directory)?.as_ref());
             Ok(())
+        }
+        Action::Repair { directory, apply } => {
+            let mode = if *apply { RepairMode::Apply } else { RepairMode::Plan };
+            mend(directory, mode)
         }
         Action::Verify { directory } => verify(open(directory)?.as_ref()),
     }
@@ -67,6 +82,38 @@ fn verify(log: &Log) -> Result<()> {
     Ok(())
 }
 
+/// Says what is lost, and repairs.
+fn mend(directory: &Path, mode: RepairMode) -> Result<()> {
+    check_directory(directory)?;
+    let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
+    let lost = repair(
+        &(disk as Arc<dyn Disk>),
+        &(clock as Arc<dyn Clock>),
+        &LogConfig::new(directory),
+        mode,
+    )
+    .with_context(|| format!("{} cannot be repaired", directory.display()))?;
+    for lost in &lost {
+        println!(
+            "{}: rows {} to {} are lost ({} bytes at {} of {})",
+            lost.partition,
+            lost.from.0,
+            lost.to.0,
+            lost.bytes,
+            lost.at,
+            lost.file.display()
+        );
+    }
+    match mode {
+        RepairMode::Plan if lost.is_empty() => println!("no rows are lost"),
+        RepairMode::Plan => println!("nothing was written; --apply writes gaps in their place"),
+        RepairMode::Apply => println!(
+            "repaired; rules whose inputs have gaps now may need REPLAY RULE or RESET RULE"
+        ),
+    }
+    Ok(())
+}
+
 fn print_all(log: &Log) {
     let style = Style::for_stdout();
     for stream in log.streams().all() {
@@ -90,11 +137,17 @@ fn print_all(log: &Log) {
 /// Opens a directory that has been used before as the next start will find it; nothing in it is
 /// written.
 pub(crate) fn open(directory: &Path) -> Result<Arc<Log>> {
+    check_directory(directory)?;
+    let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
+    Log::open_read_only(disk, clock, LogConfig::new(directory))
+        .with_context(|| format!("{} cannot be opened", directory.display()))
+}
+
+fn check_directory(directory: &Path) -> Result<()> {
     if !directory.join("catalog.redb").exists() {
         bail!("{} is no data directory of weir: it has no catalog.redb", directory.display());
     }
-    Log::open_read_only(Arc::new(RealDisk), Arc::new(RealClock::new()), LogConfig::new(directory))
-        .with_context(|| format!("{} cannot be opened", directory.display()))
+    Ok(())
 }
 
 fn inspect(partition: &Arc<Partition>, name: &str, style: Style) {

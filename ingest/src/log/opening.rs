@@ -6,7 +6,7 @@ mod partitions;
 mod points;
 
 pub(super) use partitions::Pace;
-pub(super) use points::{point_key, point_of, put_point};
+pub(super) use points::{point_key, point_of, put_point, read_point};
 
 use super::catalog::{Catalog, Change};
 use super::dedupe::DedupeWindow;

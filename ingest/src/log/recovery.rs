@@ -5,6 +5,10 @@
 //! Elsewhere: sealed segments vouch for themselves in `seal`; the decision table is in
 //! docs/FORMAT.md.
 
+mod links;
+
+pub(super) use links::{Link, links};
+
 use super::env::Env;
 use super::frame::{ALIGN, Frame, FrameKind, FrameSchemas, Header, stored_in};
 use super::index::Summary;

@@ -70,6 +70,19 @@ impl TestRoom {
         Self::on(disk, clock, options, config)
     }
 
+    /// The process ends, something happens to its directory, and it starts again.
+    pub(super) fn between<T>(
+        self,
+        act: impl FnOnce(&Arc<dyn Disk>, &Arc<dyn Clock>, &LogConfig) -> T,
+    ) -> (Self, T) {
+        let Self { disk, clock, options, config, log, stream, .. } = self;
+        drop((log, stream));
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let at: Arc<dyn Clock> = Arc::<SimulatedClock>::clone(&clock);
+        let done = act(&shared, &at, &config);
+        (Self::on(disk, clock, options, config), done)
+    }
+
     /// A clean stop and a start.
     pub(super) fn restarted(self) -> Self {
         self.log.stop();

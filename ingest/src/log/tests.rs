@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
 mod producers;
+mod repair;
 mod retention;
 mod room;
 mod scrub;

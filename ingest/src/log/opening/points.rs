@@ -22,7 +22,7 @@ pub(in crate::log) fn put_point(partition_uid: u64, point: Predecessor, stop: St
     Change::Put { space: POINTS, key: point_key(partition_uid), value }
 }
 
-pub(super) fn read_point(
+pub(in crate::log) fn read_point(
     catalog: &Catalog,
     uid: u64,
 ) -> Result<(Option<Predecessor>, Stop), CatalogError> {

@@ -3,17 +3,23 @@
 use super::{Partition, Rows};
 use crate::log::dedupe::DedupeWindow;
 use crate::log::entry::EntryBody;
+use crate::log::errors::CatalogError;
 use crate::log::frame::Header;
+use crate::log::opening::read_point;
 use crate::log::producer::ProducerTable;
 use crate::log::published::PublishedSegment;
+use crate::log::recovery::Known;
 use crate::log::seal::{SealTail, UsedSeries};
+use crate::log::starts::Start;
 use crate::log::writer::Writer;
 use crate::model::reading::DEDUPE;
 use crate::model::{AppendTime, SeriesId};
 use crate::sabotage::{self, Fault};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Partition {
     pub(super) fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch, header: &Header) {
@@ -47,6 +53,18 @@ impl Partition {
         ids.map(|id| SeriesId(u32::try_from(id).expect("series ids are u32")))
             .map(|id| (id, Arc::from(snapshot.topic(id))))
             .collect()
+    }
+
+    /// Where it is, and what recovery knows of it.
+    pub(in crate::log) fn recovery(&self) -> Result<(PathBuf, Known), CatalogError> {
+        let (point, stop) = read_point(&self.env.catalog, self.uid)?;
+        let start = Start::read(&self.env.catalog, self.uid)?;
+        let series = match &self.rows {
+            Rows::Readings { durable, .. } => durable.load(Ordering::SeqCst),
+            Rows::Internal(_) => 0,
+        };
+        let directory = self.core.lock().writer.directory.clone();
+        Ok((directory, Known { partition_uid: self.uid, series, point, stop, start }))
     }
 
     /// Remembers the ids stored within the dedupe window before this start.

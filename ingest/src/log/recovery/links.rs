@@ -1,0 +1,74 @@
+//! The files of a partition as they follow each other, for those who look for damage in them.
+
+use super::{Candidate, Known, Recovered, Recovery};
+use crate::io::File;
+use crate::log::env::Env;
+use crate::log::index::IndexEntry;
+use crate::log::seal::read_seal;
+use crate::log::segment::SegmentId;
+use crate::model::{Offset, SchemaId};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file of a partition, for those who look for damage in it.
+#[derive(Debug)]
+pub(in crate::log) struct Link {
+    pub(in crate::log) partition_uid: u64,
+    pub(in crate::log) id: SegmentId,
+    pub(in crate::log) path: PathBuf,
+    pub(in crate::log) file: Arc<dyn File>,
+    pub(in crate::log) file_bytes: u64,
+    pub(in crate::log) schema_id: SchemaId,
+    /// How many of its bytes count.
+    pub(in crate::log) length: u64,
+    /// Up to here frames are to be found; behind it a seal that is whole, or what was never synced.
+    pub(in crate::log) limit: u64,
+    /// Where the next file starts.
+    pub(in crate::log) next_base: Option<Offset>,
+    /// Of its seal.
+    pub(in crate::log) index: Vec<IndexEntry>,
+}
+
+/// The files of a partition that belong together, oldest first. What is left over is set aside, so
+/// call it on a disk that may change.
+pub(in crate::log) fn links(env: &Env, directory: &Path, known: Known) -> io::Result<Vec<Link>> {
+    let mut ids: Vec<SegmentId> =
+        env.disk.list(directory)?.iter().filter_map(|path| SegmentId::of(path)).collect();
+    ids.sort();
+    ids.retain(|id| known.start.is_none_or(|start| *id >= start.first));
+    let mut recovery = Recovery { env, directory, known, found: Recovered::empty(known.start) };
+    let Some(last) = recovery.newest_valid(&mut ids)? else { return Ok(Vec::new()) };
+    let chain = recovery.chain(last, &ids)?;
+    let bases: Vec<Offset> = chain.iter().map(|(file, _)| file.id.base).collect();
+    let link = |(n, (file, length)): (usize, (Candidate, Option<u64>))| -> io::Result<Link> {
+        let uid = known.partition_uid;
+        let seal = match length {
+            Some(length) if length == file.file_bytes => {
+                read_seal(file.file.as_ref(), length, uid, file.id)?
+            }
+            _ => None,
+        };
+        let length = match length {
+            Some(length) => length,
+            None => recovery.known_synced(file.id, file.file.as_ref(), 0)?,
+        };
+        let (limit, index) = seal.map_or_else(
+            || (length, Vec::new()),
+            |seal| (seal.summary.end_position, seal.summary.index),
+        );
+        Ok(Link {
+            partition_uid: uid,
+            id: file.id,
+            path: file.path,
+            file: file.file,
+            file_bytes: file.file_bytes,
+            schema_id: file.schemas.id,
+            length,
+            limit,
+            next_base: bases.get(n + 1).copied(),
+            index,
+        })
+    };
+    chain.into_iter().enumerate().map(link).collect()
+}

@@ -1,0 +1,129 @@
+//! Damage of every kind, and what is left after a repair.
+
+use crate::io::{Disk, File, Open};
+use crate::log::test_room::TestRoom;
+use crate::log::{EntryBody, Lost, PartitionState, RepairMode, repair};
+use crate::model::Offset;
+use std::io::IoSlice;
+use std::path::Path;
+
+/// Stops the log, repairs, and starts it again.
+fn repaired(room: TestRoom, mode: RepairMode) -> (TestRoom, Vec<Lost>) {
+    room.between(|disk, clock, config| repair(disk, clock, config, mode).unwrap())
+}
+
+fn damage(file: &dyn File, at: u64, bytes: usize) {
+    file.pwrite(&[IoSlice::new(&vec![0x5a; bytes])], at).unwrap();
+}
+
+/// Base offset and end of everything that is there, gaps negative.
+fn read(room: &TestRoom) -> Vec<(i64, i64)> {
+    let mut reader = room.partition().reader(Offset(0));
+    let mut read = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        match entry.body {
+            EntryBody::Rows(_) => {
+                read.push((entry.base_offset.0 as i64, entry.end_offset().0 as i64));
+            }
+            EntryBody::Gap { from, to } => read.push((-(from.0 as i64), -(to.0 as i64))),
+            EntryBody::Tick { .. } | EntryBody::Restart { .. } => {}
+        }
+    }
+    read
+}
+
+/// Where the frame of rows from `offset` on begins in a file.
+fn position(file: &dyn File, offset: u64) -> u64 {
+    frame(file, 1, offset)
+}
+
+fn frame(file: &dyn File, kind: u8, offset: u64) -> u64 {
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.pread(&mut bytes, 0).unwrap();
+    let at = (0..bytes.len()).step_by(64).find(|at| {
+        let header = &bytes[*at..];
+        header.starts_with(b"WEIR") && header[8] == kind && header[24..32] == offset.to_le_bytes()
+    });
+    at.unwrap() as u64
+}
+
+#[test]
+fn rows_lost_in_the_middle_of_a_closed_segment_become_a_gap() {
+    let room = TestRoom::new(8 * 1024);
+    for _ in 0..20 {
+        room.put(40).unwrap();
+    }
+    assert!(room.partition().segments()[0].end_offset > Offset(120));
+    let file = room.file(0);
+    damage(file.as_ref(), position(file.as_ref(), 40) + 200, 600);
+    let (room, planned) = repaired(room, RepairMode::Plan);
+    let lost = |lost: &[Lost]| lost.iter().map(|l| (l.from.0, l.to.0)).collect::<Vec<_>>();
+    assert_eq!(lost(&planned), [(40, 80)]);
+    room.log.step_scrub(u64::MAX);
+    assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)), "only planned");
+    let (room, done) = repaired(room, RepairMode::Apply);
+    assert_eq!(done, planned);
+    room.log.step_scrub(u64::MAX);
+    assert_eq!(room.partition().state(), PartitionState::Ready);
+    let read = read(&room);
+    assert_eq!(&read[..3], [(0, 40), (-40, -80), (80, 120)]);
+    assert_eq!(read.len(), 20);
+    assert_eq!(room.put(1).unwrap().base_offset, Offset(800));
+    let kept = room.disk.list(Path::new("data/quarantine/streams/climate-1/0")).unwrap();
+    assert_eq!(kept.len(), 1);
+    let kept = room.disk.open(&kept[0], Open::Read).unwrap();
+    assert_eq!(kept.len().unwrap(), room.file(0).len().unwrap());
+    assert_eq!(room.log.catalog().list("log/gap").unwrap().len(), 1);
+    let (_, none) = repaired(room, RepairMode::Apply);
+    assert_eq!(none, [], "there is nothing more to repair");
+}
+
+#[test]
+fn rows_lost_in_the_last_segment_become_a_gap_and_their_offsets_are_not_used_again() {
+    let room = TestRoom::new(1024 * 1024);
+    for _ in 0..5 {
+        room.put(40).unwrap();
+    }
+    room.log.step_idle();
+    let file = room.file(0);
+    damage(file.as_ref(), position(file.as_ref(), 80), 64);
+    let room = room.killed();
+    assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)));
+    let (room, lost) = repaired(room, RepairMode::Apply);
+    assert_eq!((lost.len(), lost[0].from, lost[0].to), (1, Offset(80), Offset(120)));
+    assert_eq!(room.partition().state(), PartitionState::Ready);
+    assert_eq!(read(&room), [(0, 40), (40, 80), (-80, -120), (120, 160), (160, 200)]);
+}
+
+#[test]
+fn where_headers_are_gone_too_offsets_that_may_have_been_confirmed_are_passed_over() {
+    let room = TestRoom::new(1024 * 1024);
+    for _ in 0..5 {
+        room.put(40).unwrap();
+    }
+    room.log.step_idle();
+    let file = room.file(0);
+    let (from, marker) = (position(file.as_ref(), 120), frame(file.as_ref(), 3, 200));
+    damage(file.as_ref(), from, usize::try_from(marker - from).unwrap());
+    let (room, lost) = repaired(room, RepairMode::Apply);
+    assert_eq!((lost.len(), lost[0].from), (1, Offset(120)));
+    assert!(lost[0].to >= Offset(200), "{lost:?}");
+    assert_eq!(room.partition().state(), PartitionState::Ready);
+    assert_eq!(room.put(1).unwrap().base_offset, lost[0].to);
+}
+
+#[test]
+fn a_segment_that_lost_only_its_seal_loses_no_row() {
+    let room = TestRoom::new(8 * 1024);
+    for _ in 0..20 {
+        room.put(40).unwrap();
+    }
+    let file = room.file(0);
+    damage(file.as_ref(), file.len().unwrap() - 300, 290);
+    let room = room.killed();
+    assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)));
+    let (room, lost) = repaired(room, RepairMode::Apply);
+    assert_eq!(lost, []);
+    assert_eq!(room.partition().state(), PartitionState::Ready);
+    assert_eq!(read(&room).len(), 20);
+}
