@@ -12,6 +12,7 @@ mod connection;
 mod dead_letters;
 mod events;
 mod health;
+mod log_metrics;
 mod metrics;
 pub mod mqtt;
 mod producer;

@@ -20,6 +20,7 @@ mod holds;
 mod index;
 mod internal;
 mod keeper;
+mod measured;
 mod opening;
 mod overlay;
 mod partition;
@@ -53,6 +54,7 @@ pub use errors::{AppendError, CatalogError, OpenError, ReadError, StreamChangeEr
 pub use groups::GroupPosition;
 pub use holds::{HeldBy, Hold};
 pub use internal::InternalLog;
+pub use measured::{Distribution, Measure, Measured, Refused};
 pub use partition::Partition;
 pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
@@ -460,6 +462,16 @@ impl Log {
     /// One of weir's own logs.
     pub fn internal(&self, which: InternalLog) -> &Arc<Partition> {
         &self.internal[which.index()]
+    }
+
+    /// What was measured of the streams' groups.
+    pub fn measured(&self) -> &Measured {
+        &self.env.measured
+    }
+
+    /// What was measured of the groups of weir's own logs.
+    pub fn measured_internal(&self) -> &Measured {
+        &self.env.measured_internal
     }
 
     /// Changes after any durable commit in any partition.

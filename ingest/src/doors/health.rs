@@ -1,7 +1,7 @@
 //! `GET /healthz`, `/readyz`, `/metrics`.
 
-use super::Door;
 use super::answer::ErrorAnswer;
+use super::{Door, log_metrics};
 use crate::log::PartitionState;
 use axum::Json;
 use axum::extract::State;
@@ -59,6 +59,8 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
             metrics.set("weir_partition_durable_end", labels(), partition.ends().durable_end.0);
             let ready = partition.state() == PartitionState::Ready;
             metrics.set("weir_partition_ready", labels(), u64::from(ready));
+            let waiting = partition.waiting_bytes() as u64;
+            metrics.set("weir_partition_waiting_bytes", labels(), waiting);
         }
         for (field, n) in stream.unknown_fields().list() {
             let labels = vec![Label::new("stream", name.clone()), Label::new("field", field)];
@@ -66,5 +68,6 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
         }
     }
     let text = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, text)], metrics.render()).into_response()
+    let all = metrics.render() + &log_metrics::text(&door.log);
+    ([(header::CONTENT_TYPE, text)], all).into_response()
 }

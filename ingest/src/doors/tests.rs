@@ -254,6 +254,32 @@ fn the_server_is_watched() {
         "weir_request_seconds_count{door=\"readings\"} 1",
         "weir_ingest_bytes_in_flight 0",
         "weir_partition_durable_end{stream=\"sensors\",partition=\"0\"} 1",
+        "weir_partition_waiting_bytes{stream=\"sensors\",partition=\"0\"} 0",
+    ] {
+        assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn the_log_tells_its_groups_syncs_and_refusals() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.post("/v1/readings", LINES, format!("{}\n{}\n", row(1), row(2)).as_bytes());
+    server.log.stop();
+    client.post("/v1/readings", LINES, row(3).as_bytes());
+    let metrics = client.get("/metrics").text;
+    for expected in [
+        "# TYPE weir_log_append_seconds histogram",
+        "weir_log_append_seconds_count{log=\"streams\"} 1",
+        "weir_log_append_seconds_bucket{log=\"streams\",le=\"0.000016\"} 0",
+        "weir_log_append_seconds_bucket{log=\"streams\",le=\"+Inf\"} 1",
+        "weir_log_group_rows_sum{log=\"streams\"} 2",
+        "weir_log_group_rows_bucket{log=\"streams\",le=\"1\"} 0",
+        "weir_log_group_rows_bucket{log=\"streams\",le=\"2\"} 1",
+        "weir_log_group_rows_quantile{log=\"streams\",quantile=\"0.99\"} 2",
+        "weir_log_sync_seconds_quantile{log=\"internal\",quantile=\"0.5\"}",
+        "weir_appends_refused_total{log=\"streams\",reason=\"stopped\"} 1",
+        "weir_appends_refused_total{log=\"streams\",reason=\"full\"} 0",
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }

@@ -7,6 +7,7 @@ use super::errors::CatalogError;
 use super::format::{self, Feature, Features};
 use super::groups::GroupLedger;
 use super::holds::Holds;
+use super::measured::Measured;
 use super::room::RoomWatch;
 use crate::io::{Clock, Disk};
 use crate::model::{AppendTime, SeriesId};
@@ -27,6 +28,10 @@ pub(super) struct Env {
     pub(super) holds: Arc<Holds>,
     pub(super) room: RoomWatch,
     pub(super) changes: watch::Sender<u64>,
+    /// Of the streams' partitions.
+    pub(super) measured: Measured,
+    /// Of weir's own logs.
+    pub(super) measured_internal: Measured,
     pub(super) config: LogConfig,
     /// The features the directory is known to use.
     pub(super) features: Mutex<Features>,
@@ -51,6 +56,8 @@ impl Env {
             holds: Arc::new(Holds::default()),
             room: RoomWatch::default(),
             changes: watch::Sender::new(0),
+            measured: Measured::default(),
+            measured_internal: Measured::default(),
             config,
         }))
     }
@@ -61,6 +68,12 @@ impl Env {
         if self.room.look(self.disk.as_ref(), &config.directory, &config.room) {
             self.changes.send_modify(|changes| *changes += 1);
         }
+    }
+
+    /// Where the groups of a partition are counted.
+    pub(super) fn measured(&self, partition_uid: u64) -> &Measured {
+        let of_stream = partition_uid >> 32 != 0;
+        if of_stream { &self.measured } else { &self.measured_internal }
     }
 
     /// Makes it durable that `feature` is used.

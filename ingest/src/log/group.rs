@@ -49,6 +49,8 @@ pub(super) struct Group {
     pub(super) sent: Vec<Stored>,
     pub(super) series_needed: u32,
     pub(super) newest_event: Option<EventTime>,
+    /// Why batches of producers were refused.
+    pub(super) refused: Vec<AppendError>,
 }
 
 /// Builds a group.
@@ -134,6 +136,7 @@ impl Planner<'_> {
             Verdict::Fenced { epoch } => AppendError::Fenced { partition, epoch },
         };
         // Whoever asked may have gone away.
+        self.group.refused.push(refused.clone());
         drop(reply.send(Err(refused)));
         None
     }

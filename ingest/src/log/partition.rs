@@ -16,6 +16,7 @@ use super::frame::{EncodeRoom, Frame, FrameSchemas};
 use super::group::{Group, Planned, Planner, Reply, RowKind, Run};
 use super::index::Summary;
 use super::internal::InternalLog;
+use super::measured::GroupMeasured;
 use super::producer::{ProducerId, ProducerTable, Source};
 use super::published::{Cursor, Published, PublishedSegment, entry};
 use super::queue::{Item, Payload, Queue};
@@ -136,7 +137,7 @@ impl Partition {
         if rows > Limits::FRAME_ROWS_MAX || bytes > bytes_max {
             let rows_max = Limits::FRAME_ROWS_MAX;
             let refused = AppendError::TooLarge { rows, bytes, rows_max, bytes_max };
-            return Receipt::known(self.id, Err(refused));
+            return self.refused(refused);
         }
         self.enqueue(Payload::Rows { batch, source }, bytes)
     }
@@ -153,15 +154,16 @@ impl Partition {
 
     fn enqueue(&self, payload: Payload, bytes: usize) -> Receipt {
         if let PartitionState::Corrupt(_) = self.published.lock().state {
-            return Receipt::known(self.id, Err(AppendError::Corrupt { partition: self.id }));
+            return self.refused(AppendError::Corrupt { partition: self.id });
         }
         if !self.env.room.now().admits(self.purpose(&payload)) {
-            return Receipt::known(self.id, Err(AppendError::Full { partition: self.id }));
+            return self.refused(AppendError::Full { partition: self.id });
         }
         let (reply, receipt) = Receipt::pair(self.id);
-        match self.queue.push(Item { payload, bytes, reply }) {
+        let queued_us = self.env.clock.monotonic_us();
+        match self.queue.push(Item { payload, bytes, queued_us, reply }) {
             Ok(()) => receipt,
-            Err(_) => Receipt::known(self.id, Err(AppendError::Stopped)),
+            Err(_) => self.refused(AppendError::Stopped),
         }
     }
 
@@ -171,6 +173,11 @@ impl Partition {
             (Payload::Rows { .. }, Rows::Readings { .. }) => Purpose::Rows,
             (Payload::Rows { .. }, Rows::Internal(which)) => Purpose::Own(*which),
         }
+    }
+
+    fn refused(&self, error: AppendError) -> Receipt {
+        self.env.measured(self.uid).refused(&error, 1);
+        Receipt::known(self.id, Err(error))
     }
 
     /// Bytes of rows that wait for their commit.
@@ -265,10 +272,12 @@ impl Partition {
         let Some(first) = self.begin() else {
             for item in items {
                 let refused = AppendError::Corrupt { partition: self.id };
+                self.env.measured(self.uid).refused(&refused, 1);
                 drop(item.reply.send(Err(refused)));
             }
             return;
         };
+        let queued_us = items.first().map_or(0, |item| item.queued_us);
         let schemas = self.schemas(core, &items);
         let planner = Planner {
             kind: self.kind(),
@@ -285,6 +294,8 @@ impl Partition {
             run: Run::default(),
         };
         let (mut group, planned) = planner.plan(items);
+        let measured = self.env.measured(self.uid);
+        group.refused.iter().for_each(|error| measured.refused(error, 1));
         if sabotage::is(Fault::AckEarly) {
             answer(std::mem::take(&mut group.replies));
         }
@@ -298,6 +309,8 @@ impl Partition {
         };
         match stored {
             Ok(()) => {
+                // Before the answers, so that whoever has one finds it counted.
+                self.measure(&group, queued_us);
                 self.publish(core, group);
                 if sabotage::is(Fault::CatalogAfterFrame) {
                     drop(self.env.ledger.make_durable(&self.env.catalog));
@@ -310,6 +323,19 @@ impl Partition {
                 self.refuse(group.replies, &error, state);
             }
         }
+    }
+
+    /// Counts a durable group, whose first item came at `queued_us`.
+    fn measure(&self, group: &Group, queued_us: u64) {
+        if group.frames.is_empty() {
+            return;
+        }
+        let headers = || group.frames.iter().map(|planned| &planned.frame.header);
+        self.env.measured(self.uid).group(GroupMeasured {
+            append_us: self.env.clock.monotonic_us().saturating_sub(queued_us),
+            rows: headers().map(|header| u64::from(header.row_count)).sum(),
+            bytes: headers().map(|header| header.frame_bytes()).sum(),
+        });
     }
 
     /// Draws the group's append time so that no reader can miss it: both under one lock. `None` if
@@ -482,6 +508,7 @@ impl Partition {
             published.in_flight = None;
             published.enter(state);
         }
+        self.env.measured(self.uid).refused(error, replies.len() as u64);
         for (reply, _) in replies {
             drop(reply.send(Err(error.clone())));
         }

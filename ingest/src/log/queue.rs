@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 pub(super) struct Item {
     pub(super) payload: Payload,
     pub(super) bytes: usize,
+    /// When it came, on the monotonic clock.
+    pub(super) queued_us: u64,
     pub(super) reply: oneshot::Sender<AppendResult>,
 }
 

@@ -94,7 +94,10 @@ impl Writer {
         };
         make_room(active, bytes, env.config.segment_bytes_max).map_err(refused_if_full)?;
         active.write(frames).map_err(Attempt::Broken)?;
+        let started = env.clock.monotonic_us();
         active.sync().map_err(Attempt::Broken)?;
+        let took = env.clock.monotonic_us().saturating_sub(started);
+        env.measured(self.partition_uid).synced(took);
         self.prepare(env);
         Ok(())
     }
