@@ -18,7 +18,7 @@ use super::vouched::{self, Vouched};
 use super::{Log, LogConfig, format};
 use crate::io::{Clock, Disk, Open};
 use crate::model::Offset;
-use holes::{Damage, Hole, damage, patch};
+use holes::{Damage, damage, patch};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
