@@ -71,14 +71,25 @@ struct Run {
     tables: Option<Dated>,
 }
 
-/// The next readings up to `timed` that stand behind each other in one batch.
+fn are_the_same(some: Option<&Dated>, others: Option<&Dated>) -> bool {
+    match (some, others) {
+        (Some(some), Some(others)) => Arc::ptr_eq(some, others),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The next readings up to `timed` that stand behind each other in one batch and look at the same tables.
 fn take_run(waiting: &mut Waiting, timed: i64) -> Option<Run> {
     let first = waiting.first_entry().filter(|entry| entry.key().0 <= timed)?;
     let Held { rows, row, watermark, tables } = first.remove();
     let mut watermarks = vec![watermark];
     while let Some(entry) = waiting.first_entry() {
         let next = entry.get();
-        let follows = Arc::ptr_eq(&next.rows, &rows) && next.row == row + watermarks.len();
+        let follows = Arc::ptr_eq(&next.rows, &rows)
+            && next.row == row + watermarks.len()
+            // Those that waited at a checkpoint stand in one batch, whenever they came.
+            && are_the_same(next.tables.as_ref(), tables.as_ref());
         if !follows || entry.key().0 > timed {
             break;
         }
