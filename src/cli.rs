@@ -8,6 +8,11 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long threads that are still at work at the end are waited for.
+const THREADS_END_WITHIN: Duration = Duration::from_secs(10);
 
 const AFTER_HELP: &str = "\
 Begin with:
@@ -18,7 +23,8 @@ Exit codes:
   0  done
   1  failed: the sentence on standard error says what to do
   2  the command line was not understood
-  3  done, but some readings were refused";
+  3  done, but some readings were refused
+  4  the disk failed below the server's catalog: look after it, then start again";
 
 /// Takes in telemetry, keeps it in a durable log, runs SQL rules over it, raises alarms, answers.
 #[derive(Debug, Parser)]
@@ -109,11 +115,30 @@ impl std::fmt::Display for SomeRefused {
 
 impl std::error::Error for SomeRefused {}
 
+/// The disk failed below the catalog while the server ran.
+#[derive(Debug)]
+pub struct CatalogFailed(pub Arc<str>);
+
+impl std::fmt::Display for CatalogFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the disk failed below the catalog ({}); look after the disk, then start the server again: it recovers what was confirmed",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for CatalogFailed {}
+
 /// The code for an error.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    match error.is::<SomeRefused>() {
-        true => ExitCode::from(3),
-        false => ExitCode::FAILURE,
+    if error.is::<SomeRefused>() {
+        ExitCode::from(3)
+    } else if error.is::<CatalogFailed>() {
+        ExitCode::from(4)
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -125,9 +150,12 @@ pub fn install_crypto() {
 }
 
 fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("no threads to run on")?
-        .block_on(work)
+        .context("no threads to run on")?;
+    let done = runtime.block_on(work);
+    // A call to a disk that failed may never return.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    done
 }

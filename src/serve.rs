@@ -1,5 +1,6 @@
 //! `weir serve`: the server, until Ctrl-C or SIGTERM.
 
+use crate::cli::CatalogFailed;
 use crate::config::Config;
 use crate::output::Style;
 use crate::server::Server;
@@ -8,8 +9,13 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use weir_ingest::io::RealClock;
+
+/// How long a server whose disk failed takes to end.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What `weir serve` takes.
 #[derive(Debug, clap::Args)]
@@ -52,9 +58,33 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         println!("weir listens on {}", style.cyan(&format!("mqtt://{address}")));
     }
     std::io::stdout().flush()?;
-    until_told_to_stop().await?;
+    let mut failure = server.log().failure();
+    tokio::select! {
+        told = until_told_to_stop() => told?,
+        why = disk_failed(&mut failure) => {
+            tracing::error!(%why, "the disk failed below the catalog; stopping");
+            // Nothing can be made durable any more: nobody waits for that for ever.
+            if tokio::time::timeout(STOP_WITHIN, server.stop()).await.is_err() {
+                tracing::warn!("what is under way is left as a kill would leave it");
+            }
+            return Err(CatalogFailed(why).into());
+        }
+    }
     tracing::info!("stopping");
     server.stop().await
+}
+
+/// Waits until the disk fails below the catalog; why.
+async fn disk_failed(failure: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
+    loop {
+        let why = failure.borrow_and_update().clone();
+        if let Some(why) = why {
+            return why;
+        }
+        if failure.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn until_told_to_stop() -> Result<()> {

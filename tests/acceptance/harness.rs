@@ -25,6 +25,8 @@ pub(crate) struct Server {
     said: Arc<Mutex<Vec<String>>>,
     expected: Vec<&'static str>,
     configuration: Option<String>,
+    /// Lines of the shell that starts it, where one does; they hold for one start.
+    before: Option<&'static str>,
 }
 
 /// The binary under test.
@@ -34,18 +36,31 @@ pub(crate) fn weir() -> Command {
     command
 }
 
+/// The binary under test, after these lines of a shell.
+fn under(lines: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{lines}\nexec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_weir"));
+    command.env_remove("WEIR_URL").env("CI", "true");
+    command
+}
+
 impl Server {
     /// A server with the default configuration.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, None)
+    }
+
+    /// A server that a shell starts after `lines`, for limits that processes inherit.
+    pub(crate) fn start_under(lines: &'static str) -> Self {
+        Self::start_with(None, Some(lines))
     }
 
     /// A server with this `weir.toml`.
     pub(crate) fn start_configured(configuration: &str) -> Self {
-        Self::start_with(Some(configuration.to_owned()))
+        Self::start_with(Some(configuration.to_owned()), None)
     }
 
-    fn start_with(configuration: Option<String>) -> Self {
+    fn start_with(configuration: Option<String>, before: Option<&'static str>) -> Self {
         weir::cli::install_crypto();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut server = Self {
@@ -55,13 +70,17 @@ impl Server {
             said: Arc::default(),
             expected: Vec::new(),
             configuration,
+            before,
         };
         server.launch();
         server
     }
 
     fn launch(&mut self) {
-        let mut command = weir();
+        let mut command = match self.before.take() {
+            Some(lines) => under(lines),
+            None => weir(),
+        };
         command.arg("serve").arg("--data").arg(self.data()).args(["--http", "127.0.0.1:0"]);
         let text = self.configuration.as_deref().unwrap_or_default();
         let path = self.directory.path().join("weir.toml");
@@ -140,6 +159,23 @@ impl Server {
                     None if Instant::now() > until => panic!("the server does not stop"),
                     None => std::thread::sleep(Duration::from_millis(5)),
                 }
+            }
+        }
+    }
+
+    /// Waits for it to end by itself; its code.
+    pub(crate) fn ended(&mut self, within: Duration) -> Option<i32> {
+        let mut child = self.child.take().expect("it was started");
+        let until = Instant::now() + within;
+        loop {
+            match child.try_wait().expect("it is ours") {
+                Some(status) => break status.code(),
+                None if Instant::now() > until => {
+                    child.kill().expect("it is ours");
+                    child.wait().expect("it is ours");
+                    panic!("the server does not end; it said:\n{}", self.said.lock().join("\n"));
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
             }
         }
     }

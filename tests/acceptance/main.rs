@@ -11,6 +11,7 @@ mod crash; // P1, P2: SIGKILL under load
 mod data; // P6: the alarm log against a replay
 mod delivery; // A3: webhooks
 mod derived; // a stream that a rule writes
+mod disk; // it fails below the real program
 mod downtime; // the server was away: said once, nobody's silence
 mod load; // reference tables from CSV
 mod history; // P1, P2: what writers were told and readers saw is one log's history
