@@ -24,7 +24,7 @@ pub(crate) struct Server {
     directory: Arc<tempfile::TempDir>,
     said: Arc<Mutex<Vec<String>>>,
     expected: Vec<&'static str>,
-    configuration: Option<String>,
+    configuration: String,
     /// Lines of the shell that starts it, where one does; they hold for one start.
     before: Option<&'static str>,
 }
@@ -34,6 +34,10 @@ pub(crate) fn weir() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.env_remove("WEIR_URL").env("CI", "true");
     command
+}
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
 }
 
 /// The binary under test, after these lines of a shell.
@@ -47,22 +51,30 @@ fn under(lines: &str) -> Command {
 impl Server {
     /// A server with the default configuration.
     pub(crate) fn start() -> Self {
-        Self::start_with(None, None)
+        Self::start_configured("")
     }
 
     /// A server that a shell starts after `lines`, for limits that processes inherit.
     pub(crate) fn start_under(lines: &'static str) -> Self {
-        Self::start_with(None, Some(lines))
+        Self::start_with(temporary(), ANY_DISK.to_owned(), Some(lines))
     }
 
     /// A server with this `weir.toml`.
     pub(crate) fn start_configured(configuration: &str) -> Self {
-        Self::start_with(Some(configuration.to_owned()), None)
+        Self::start_with(temporary(), format!("{configuration}\n{ANY_DISK}"), None)
     }
 
-    fn start_with(configuration: Option<String>, before: Option<&'static str>) -> Self {
+    /// A server in this directory, with this `weir.toml` and nothing more.
+    pub(crate) fn start_in(directory: tempfile::TempDir, configuration: String) -> Self {
+        Self::start_with(directory, configuration, None)
+    }
+
+    fn start_with(
+        directory: tempfile::TempDir,
+        configuration: String,
+        before: Option<&'static str>,
+    ) -> Self {
         weir::cli::install_crypto();
-        let directory = tempfile::tempdir().expect("a temporary directory");
         let mut server = Self {
             child: None,
             address: String::new(),
@@ -82,10 +94,8 @@ impl Server {
             None => weir(),
         };
         command.arg("serve").arg("--data").arg(self.data()).args(["--http", "127.0.0.1:0"]);
-        let text = self.configuration.as_deref().unwrap_or_default();
         let path = self.directory.path().join("weir.toml");
-        std::fs::write(&path, format!("{text}\n{ANY_DISK}"))
-            .expect("the configuration can be written");
+        std::fs::write(&path, &self.configuration).expect("the configuration can be written");
         command.arg("--config").arg(path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
