@@ -62,7 +62,7 @@ pub use receipt::{AppendResult, Appended, Receipt};
 pub use repair::{Lost, RepairMode, repair};
 pub use room::{Room, RoomMarks};
 pub use scrub::Scrubbed;
-pub use streams::{Learned, Route, Stream, Streams, UnknownFieldCounts};
+pub use streams::{Learned, NameCounts, Route, Stream, Streams};
 pub use ticks::{DueTick, TickOutlook, TickPolicy};
 
 use crate::io::{Clock, Disk};

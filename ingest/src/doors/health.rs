@@ -66,6 +66,11 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
             let labels = vec![Label::new("stream", name.clone()), Label::new("field", field)];
             metrics.set("weir_unknown_fields", labels, n);
         }
+        for (publisher, n) in stream.stamped().list() {
+            let labels =
+                vec![Label::new("stream", name.clone()), Label::new("publisher", publisher)];
+            metrics.set("weir_readings_stamped", labels, n);
+        }
     }
     let text = "text/plain; version=0.0.4; charset=utf-8";
     let all = metrics.render() + &log_metrics::text(&door.log);

@@ -19,8 +19,8 @@ use std::sync::atomic::AtomicU32;
 
 /// What so many decoders learned is kept: about as many as decode at once.
 const LEARNED_MAX: usize = 8;
-/// Names of unknown fields counted per stream.
-const UNKNOWN_FIELDS_MAX: usize = 256;
+/// Names counted of each kind per stream.
+const NAMES_MAX: usize = 256;
 
 /// All streams of a log.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ pub struct Stream {
     series: Arc<SeriesDirectory>,
     series_durable: Arc<AtomicU32>,
     partitions: Vec<Arc<Partition>>,
-    unknown_fields: UnknownFieldCounts,
+    unknown_fields: NameCounts,
+    stamped: NameCounts,
     env: Arc<Env>,
     ticks: Arc<Mutex<TickPolicy>>,
     fed_by: FedBy,
@@ -103,7 +104,6 @@ impl Stream {
         env: Arc<Env>,
         ticks: Arc<Mutex<TickPolicy>>,
     ) -> Self {
-        let unknown_fields = UnknownFieldCounts::default();
         let fed_by = current.get().1.fed_by();
         Self {
             uid,
@@ -111,7 +111,8 @@ impl Stream {
             series,
             series_durable,
             partitions,
-            unknown_fields,
+            unknown_fields: NameCounts::default(),
+            stamped: NameCounts::default(),
             env,
             ticks,
             fed_by,
@@ -165,8 +166,13 @@ impl Stream {
     }
 
     /// Fields that came and are not declared.
-    pub fn unknown_fields(&self) -> &UnknownFieldCounts {
+    pub fn unknown_fields(&self) -> &NameCounts {
         &self.unknown_fields
+    }
+
+    /// Readings that came from the future and were kept with the arrival time, by publisher.
+    pub fn stamped(&self) -> &NameCounts {
+        &self.stamped
     }
 
     /// FLUSH STREAM: every partition gets a tick with the newest event time of the stream, at which
@@ -185,13 +191,13 @@ impl Stream {
     }
 }
 
-/// How often which undeclared field came; a bounded number of names.
+/// How often which name came; a bounded number of names.
 #[derive(Debug, Default)]
-pub struct UnknownFieldCounts {
+pub struct NameCounts {
     counts: Mutex<BTreeMap<String, u64>>,
 }
 
-impl UnknownFieldCounts {
+impl NameCounts {
     /// Counts `n` more of `name`; names beyond the bound are counted as `(others)`.
     pub fn add(&self, name: &str, n: u64) {
         let mut counts = self.counts.lock();
@@ -199,7 +205,7 @@ impl UnknownFieldCounts {
             *count += n;
             return;
         }
-        let name = if counts.len() < UNKNOWN_FIELDS_MAX { name } else { "(others)" };
+        let name = if counts.len() < NAMES_MAX { name } else { "(others)" };
         *counts.entry(name.to_owned()).or_default() += n;
     }
 

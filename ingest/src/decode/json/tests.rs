@@ -259,7 +259,9 @@ fn a_reading_from_the_future_is_refused_or_stamped() {
     );
     let stamping = StreamOptions { future: FutureTimes::Stamp, ..options() };
     let good = with("");
-    let (rows, _) = decode(vec![sensors(stamping)], &[&good, row]);
+    let streams = streams(vec![sensors(stamping)]);
+    let (rows, _) = decode_into(&streams, &[&good, row]);
+    assert_eq!(streams.all()[0].stamped().list(), [("anonymous".to_owned(), 1)]);
     assert_eq!(
         rows,
         [
