@@ -48,6 +48,7 @@ mod writer;
 
 pub use append_clock::AppendClock;
 pub use catalog::Catalog;
+pub(crate) use catalog::Change;
 pub use dedupe::{Admission, DedupeWindow};
 pub use entry::{Ends, EntryBody, LogEntry, PartitionState, Restart, SegmentInfo, TickKind};
 pub use errors::{AppendError, CatalogError, OpenError, ReadError, StreamChangeError, TrimError};

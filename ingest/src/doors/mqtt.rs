@@ -11,6 +11,7 @@ mod filter; // what is subscribed to
 mod follow; // the log to those who subscribe
 mod hub; // all sessions, and who gets what
 mod inbound; // what a client publishes
+mod keep; // what is there after a restart
 mod legacy; // 3.1.1 as 5
 mod limits; // the bounds
 mod listen; // the accept loop
@@ -31,6 +32,7 @@ use super::metrics::Metrics;
 use crate::log::Log;
 use crate::model::{AppendTime, Limits};
 use hub::Hub;
+use keep::Keeper;
 use metrics::Label;
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ pub struct MqttDoor {
     metrics: Arc<Metrics>,
     sources: Sources,
     hub: Hub,
+    keeper: Keeper,
 }
 
 /// What the door tells subscribers that other rooms know.
@@ -79,7 +82,8 @@ impl MqttDoor {
         sources: Sources,
     ) -> Result<Arc<Self>, MqttError> {
         let hub = Hub::new(&mqtt)?;
-        Ok(Arc::new(Self { log, budget, limits, mqtt, metrics, sources, hub }))
+        let keeper = Keeper::default();
+        Ok(Arc::new(Self { log, budget, limits, mqtt, metrics, sources, hub, keeper }))
     }
 
     /// What the clock says.

@@ -29,7 +29,7 @@ pub struct Catalog {
 
 /// One change of a commit.
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Put { space: &'static str, key: String, value: Vec<u8> },
     Remove { space: &'static str, key: String },
     AddSeries { stream: u32, series: u32, topic: Arc<str> },
@@ -97,7 +97,7 @@ impl Catalog {
     }
 
     /// Makes all changes durable, or none.
-    pub(super) fn change(&self, changes: &[Change]) -> Result<(), CatalogError> {
+    pub(crate) fn change(&self, changes: &[Change]) -> Result<(), CatalogError> {
         self.commit(|entries, series| changes.iter().try_for_each(|c| apply(entries, series, c)))
     }
 

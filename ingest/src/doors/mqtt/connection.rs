@@ -6,6 +6,7 @@
 
 mod catching_up;
 mod greeting;
+mod settling;
 mod subscribing;
 mod writing;
 
@@ -23,13 +24,13 @@ use bytes::BytesMut;
 use greeting::Greeted;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::DisconnectReasonCode;
+use settling::{Settled, Settling, next_settled};
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use writing::Owner;
 
@@ -46,8 +47,6 @@ const BATCHES_MAX: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(5);
 const STOP_FAREWELL: Duration = Duration::from_secs(1);
 
-type Settling = Pin<Box<dyn Future<Output = Vec<Ack>> + Send>>;
-
 /// One connection, its client known.
 pub(super) struct Connection<'d> {
     door: &'d MqttDoor,
@@ -62,7 +61,7 @@ pub(super) struct Connection<'d> {
     /// It waits for the budget before it reads on.
     starved: bool,
     output: BytesMut,
-    settling: VecDeque<Settling>,
+    settling: VecDeque<Settling<'d>>,
     /// Messages in `settling`.
     unsettled: usize,
     /// Silence after which the client is gone.
@@ -71,6 +70,8 @@ pub(super) struct Connection<'d> {
     aliases: greeting::Aliases,
     /// Where it reads the log itself.
     reader: Option<(Place, PartitionReader)>,
+    /// Held while something of it may be under way.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// How a connection goes.
@@ -103,7 +104,9 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
     if let Some(will) = will {
         door.publish_will(will).await;
     }
+    connection.take_turn().await;
     let end = connection.run(stop).await;
+    connection.drain().await;
     if let End::Told(ending) = &end {
         let (client, why) = (&connection.seat.session.lock().client.clone(), &ending.what);
         tracing::debug!(%client, code = ?ending.code, %why, "an MQTT connection ends");
@@ -111,6 +114,7 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
     }
     let now = door.now().0;
     let will = door.hub.disconnect(&connection.seat, connection.link, now, &door.mqtt);
+    connection.turn = None;
     drop(tokio::time::timeout(end.farewell(), connection.farewell()).await);
     if let Some(will) = will {
         door.publish_will(will).await;
@@ -118,6 +122,13 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
 }
 
 impl Connection<'_> {
+    /// Waits until nothing of the connection before this one is under way.
+    async fn take_turn(&mut self) {
+        let turn = Arc::clone(&self.seat.turn).lock_owned();
+        self.turn = tokio::time::timeout(FAREWELL, turn).await.ok();
+        self.seat.session.lock().inbound.begin();
+    }
+
     async fn run(&mut self, mut stop: watch::Receiver<bool>) -> End {
         let mut stopped = std::pin::pin!(async move {
             drop(stop.wait_for(|stop| *stop).await);
@@ -147,8 +158,8 @@ impl Connection<'_> {
                     let end = told(DisconnectReasonCode::ServerShuttingDown, "the server stops");
                     return self.settle().await.err().unwrap_or(end);
                 }
-                acks = next_settled(&mut self.settling), if !self.settling.is_empty() => {
-                    if let Err(end) = self.confirm(acks) {
+                settled = next_settled(&mut self.settling), if !self.settling.is_empty() => {
+                    if let Err(end) = self.confirm(settled) {
                         return end;
                     }
                 }
@@ -220,6 +231,7 @@ impl Connection<'_> {
     /// Every whole packet of the input.
     async fn parse(&mut self) -> Result<(), End> {
         let mut batch: Vec<Publish> = Vec::new();
+        let mut released = Vec::new();
         while self.unsettled + batch.len() < usize::from(self.door.mqtt.in_flight_max) {
             let packet = match self.wire.take(&mut self.input) {
                 Ok(Some(packet)) => packet,
@@ -232,19 +244,20 @@ impl Connection<'_> {
                 Ok(Step::Repeat(id)) => {
                     self.queue(&mut batch).await?;
                     let verdict = Verdict::Taken;
-                    let ack = vec![Ack { id: Some(id), qos: QoS::ExactlyOnce, verdict }];
-                    self.settling.push_back(Box::pin(std::future::ready(ack)));
+                    let acks = vec![Ack { id: Some(id), qos: QoS::ExactlyOnce, verdict }];
+                    self.settling.push_back(Box::pin(std::future::ready(Settled::Acks(acks))));
                     self.unsettled += 1;
                 }
                 Ok(Step::Nothing) => {}
                 Ok(Step::Answer(packet)) => self.say(packet),
+                Ok(Step::Release(packet)) => released.push(packet),
                 Ok(Step::Subscribe(subscribe)) => {
                     self.queue(&mut batch).await?;
-                    self.subscribe(subscribe);
+                    self.subscribe(subscribe).await;
                 }
                 Ok(Step::Unsubscribe(unsubscribe)) => {
                     self.queue(&mut batch).await?;
-                    self.unsubscribe(&unsubscribe);
+                    self.unsubscribe(&unsubscribe).await;
                 }
                 Ok(Step::Leave(_)) => {
                     self.queue(&mut batch).await?;
@@ -254,6 +267,7 @@ impl Connection<'_> {
             }
         }
         self.queue(&mut batch).await?;
+        self.release(released);
         if self.input.is_empty() {
             self.permit = None;
             // A buffer of its own for 10,000 silent connections would be memory for nothing.
@@ -269,77 +283,10 @@ impl Connection<'_> {
             Err(end) => end,
         }
     }
-
-    /// Hands what was published to the log; it is confirmed when it is durable.
-    async fn queue(&mut self, batch: &mut Vec<Publish>) -> Result<(), End> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let batch = std::mem::take(batch);
-        self.unsettled += batch.len();
-        let mut permit = match self.permit.take() {
-            Some(permit) => permit,
-            None => self.door.budget.wait(0).await,
-        };
-        let bytes: usize = batch.iter().map(|message| message.payload.len() + ROW_BYTES).sum();
-        if permit.grow_to(2 * bytes).is_err() {
-            // What this connection has under way may be what fills the budget.
-            self.settle().await?;
-        }
-        permit.shrink_to(2 * bytes);
-        let queued = self.door.queue(Some(&self.seat), batch, permit).await;
-        self.settling.push_back(Box::pin(queued.settled()));
-        Ok(())
-    }
-
-    /// Says what became of messages, in order.
-    fn confirm(&mut self, acks: Vec<Ack>) -> Result<(), End> {
-        self.settling.pop_front();
-        self.unsettled -= acks.len();
-        let mut session = self.seat.session.lock();
-        let mut answers = Vec::with_capacity(acks.len());
-        let mut end = Ok(());
-        self.door.published(&acks);
-        for Ack { id, qos, verdict } in acks {
-            let Some(id) = id else { continue };
-            match qos {
-                QoS::ExactlyOnce if verdict.is_taken() => {}
-                // Of 3.1.1 a refusal cannot be told: the id stays under way until the client releases it.
-                QoS::ExactlyOnce if self.version == Version::V5 => session.inbound.refused(id),
-                QoS::ExactlyOnce => {}
-                _ => session.inbound.confirmed(),
-            }
-            if let (Verdict::Failed { why, .. }, Version::V3) = (&verdict, self.version) {
-                session.inbound.refused(id);
-                end = Err(told(DisconnectReasonCode::QuotaExceeded, why));
-                break;
-            }
-            answers.push(verdict.packet(qos, id));
-        }
-        drop(session);
-        answers.into_iter().for_each(|packet| self.say(packet));
-        end
-    }
-
-    /// Waits for what is under way and confirms it.
-    async fn settle(&mut self) -> Result<(), End> {
-        while !self.settling.is_empty() {
-            let acks = next_settled(&mut self.settling).await;
-            self.confirm(acks)?;
-        }
-        Ok(())
-    }
 }
 
 fn told(code: DisconnectReasonCode, what: &str) -> End {
     End::Told(Ending::new(code, what))
-}
-
-async fn next_settled(settling: &mut VecDeque<Settling>) -> Vec<Ack> {
-    match settling.front_mut() {
-        Some(first) => first.await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -37,7 +37,7 @@ pub struct AlarmEvent {
 
 /// One partition that is read.
 #[derive(Debug)]
-struct Followed {
+pub(super) struct Followed {
     source: Source,
     reader: PartitionReader,
 }
@@ -69,10 +69,20 @@ enum Of {
 }
 
 impl MqttDoor {
-    /// Hands out what becomes durable until a stop is said.
-    pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changes = self.log.changes();
+    /// Every partition there is, before the first client comes.
+    pub(super) fn meet_all(&self) -> HashMap<Place, Followed> {
         let mut followed = HashMap::new();
+        self.meet(&mut followed);
+        followed
+    }
+
+    /// Hands out what becomes durable until a stop is said.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        mut followed: HashMap<Place, Followed>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut changes = self.log.changes();
         loop {
             self.meet(&mut followed);
             let mut more = false;

@@ -4,10 +4,12 @@
 //! session whose filters match it, with the highest QoS of them, and to one member of each group that
 //! shares a filter. Locks are taken in the order hub, session, and held across no await.
 
+mod keeping;
 mod live;
 mod routes;
 mod seats;
 
+pub(super) use keeping::Unkept;
 pub(super) use live::Row;
 pub(super) use seats::{Connected, Seat};
 
@@ -17,6 +19,7 @@ use super::limits::MqttLimits;
 use super::message::{Delivery, Message, Place};
 use super::outbound::Offered;
 use crate::model::Offset;
+use bytestring::ByteString;
 use parking_lot::Mutex;
 use routes::Routes;
 use seats::Seats;
@@ -38,6 +41,8 @@ struct State {
     seats: Seats,
     routes: Routes,
     retained: super::retained::Retained,
+    /// Sessions in the catalog that are over.
+    gone: Vec<ByteString>,
     /// How far each partition has been handed out.
     told: HashMap<Place, Offset>,
 }

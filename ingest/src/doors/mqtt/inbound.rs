@@ -5,22 +5,34 @@
 //! clock, no I/O.
 
 use super::ending::Ending;
+use super::publish::Ack;
+use super::verdict::Verdict;
+use super::wire::Version;
 use bytestring::ByteString;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::DisconnectReasonCode;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU16;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    /// QoS 2: taken, not released.
-    received: BTreeSet<NonZeroU16>,
+    /// QoS 2: not released.
+    received: BTreeMap<NonZeroU16, Stage>,
     /// QoS 1: taken, not confirmed.
     unconfirmed: usize,
     aliases: HashMap<NonZeroU16, ByteString>,
     alias_max: u16,
     in_flight_max: usize,
+}
+
+/// How far a QoS 2 message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// On its way into the log.
+    UnderWay,
+    /// Its client was told what became of it, or is being told.
+    Settled,
 }
 
 /// What a PUBLISH is.
@@ -30,9 +42,28 @@ pub(super) enum Arrived {
     New,
     /// Taken before under this id.
     Repeat(NonZeroU16),
+    /// Under way under this id: the answer to the first is the answer to this one.
+    Known,
 }
 
 impl Inbound {
+    /// As the catalog had it.
+    pub(super) fn restored(taken: BTreeSet<NonZeroU16>) -> Self {
+        let received = taken.into_iter().map(|id| (id, Stage::Settled)).collect();
+        Self { received, ..Self::default() }
+    }
+
+    /// QoS 2 ids whose messages were taken and that are not released.
+    pub(super) fn taken(&self) -> BTreeSet<NonZeroU16> {
+        let settled = self.received.iter().filter(|(_, stage)| **stage == Stage::Settled);
+        settled.map(|(id, _)| *id).collect()
+    }
+
+    /// Nothing of an earlier connection is under way any more: what nobody knows the end of is taken again.
+    pub(super) fn begin(&mut self) {
+        self.received.retain(|_, stage| *stage == Stage::Settled);
+    }
+
     /// A new connection begins.
     pub(super) fn resume(&mut self, alias_max: u16, in_flight_max: u16) {
         self.aliases.clear();
@@ -47,8 +78,10 @@ impl Inbound {
     pub(super) fn publish(&mut self, publish: &mut Publish) -> Result<Arrived, Ending> {
         self.resolve(publish)?;
         let Some(id) = publish.packet_id else { return Ok(Arrived::New) };
-        if publish.qos == QoS::ExactlyOnce && self.received.contains(&id) {
-            return Ok(Arrived::Repeat(id));
+        match self.received.get(&id).filter(|_| publish.qos == QoS::ExactlyOnce) {
+            Some(Stage::Settled) => return Ok(Arrived::Repeat(id)),
+            Some(Stage::UnderWay) => return Ok(Arrived::Known),
+            None => {}
         }
         if self.received.len() + self.unconfirmed >= self.in_flight_max {
             let most = self.in_flight_max;
@@ -59,7 +92,7 @@ impl Inbound {
         }
         match publish.qos {
             QoS::ExactlyOnce => {
-                self.received.insert(id);
+                self.received.insert(id, Stage::UnderWay);
             }
             _ => self.unconfirmed += 1,
         }
@@ -97,13 +130,25 @@ impl Inbound {
         self.unconfirmed = self.unconfirmed.saturating_sub(1);
     }
 
-    /// A QoS 2 message was not taken: its id is free again.
-    pub(super) fn refused(&mut self, id: NonZeroU16) {
-        self.received.remove(&id);
+    /// What became of a QoS 2 message; the id of one that was not taken is free again. Of 3.1.1 a refusal
+    /// cannot be told: its id stays under way until the client releases it.
+    pub(super) fn settled(&mut self, ack: &Ack, version: Version) {
+        let Some(id) = ack.id.filter(|id| self.received.contains_key(id)) else { return };
+        let is_free = match (&ack.verdict, version) {
+            (Verdict::Taken | Verdict::Unheard, _) | (Verdict::Refused { .. }, Version::V3) => {
+                false
+            }
+            (Verdict::Refused { .. }, Version::V5) | (Verdict::Failed { .. }, _) => true,
+        };
+        if is_free {
+            self.received.remove(&id);
+        } else {
+            self.received.insert(id, Stage::Settled);
+        }
     }
 
     /// PUBREL; whether the id was under way.
     pub(super) fn released(&mut self, id: NonZeroU16) -> bool {
-        self.received.remove(&id)
+        self.received.remove(&id).is_some()
     }
 }

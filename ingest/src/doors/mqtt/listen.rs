@@ -1,7 +1,7 @@
 //! The accept loop of the MQTT door.
 //!
 //! Promise: loopback only; at most `connections_max` at once, the next one is closed; a stop tells every
-//! client and lets what is under way be confirmed.
+//! client and lets what is under way be confirmed, then makes durable what is to be kept.
 
 use super::MqttDoor;
 use super::connection;
@@ -32,9 +32,12 @@ pub async fn serve(
         check_loopback(address)?;
     }
     let places = Arc::new(Semaphore::new(door.limits.connections_max));
-    let stop = watch::Sender::new(false);
-    let mut connections = JoinSet::new();
-    connections.spawn(Arc::clone(&door).follow(stop.subscribe()));
+    let (stop, kept) = (watch::Sender::new(false), watch::Sender::new(false));
+    door.take_up().await;
+    let (mut connections, mut keeping) = (JoinSet::new(), JoinSet::new());
+    keeping.spawn(Arc::clone(&door).keep_all(kept.subscribe()));
+    let followed = door.meet_all();
+    connections.spawn(Arc::clone(&door).follow(followed, stop.subscribe()));
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
@@ -58,6 +61,8 @@ pub async fn serve(
         tracing::info!(connections = connections.len(), "MQTT connections closed at the stop");
     }
     connections.shutdown().await;
+    kept.send_replace(true);
+    while keeping.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -85,6 +90,17 @@ fn welcome(
 }
 
 impl MqttDoor {
+    /// What an earlier process kept; without it the door opens all the same.
+    async fn take_up(self: &Arc<Self>) {
+        let door = Arc::clone(self);
+        let restored = tokio::task::spawn_blocking(move || door.restore()).await;
+        match restored {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "kept sessions cannot be read"),
+            Err(error) => tracing::error!(%error, "kept sessions were not taken up"),
+        }
+    }
+
     /// Sessions that end, wills that are due.
     async fn sweep(&self) {
         for will in self.hub.sweep(self.now().0) {

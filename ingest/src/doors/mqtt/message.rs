@@ -8,6 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::PublishProperties;
+use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ const EVENT: &str = "application/cloudevents+json";
 const MICROSECONDS: i64 = 1_000_000;
 
 /// Where a message of the log stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Place {
     /// A partition of a stream.
     Readings(StreamUid, PartitionId),
@@ -28,9 +29,10 @@ pub(super) enum Place {
 }
 
 /// What was published, or what a row of the log says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Message {
     pub(super) topic: ByteString,
+    #[serde(with = "in_base64")]
     pub(super) payload: Bytes,
     pub(super) qos: QoS,
     /// As published.
@@ -98,8 +100,9 @@ impl Message {
 }
 
 /// A message for one session.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Delivery {
+    #[serde(with = "shared")]
     pub(super) message: Arc<Message>,
     pub(super) qos: QoS,
     pub(super) retain: bool,
@@ -122,5 +125,41 @@ impl Delivery {
             payload: self.message.payload.clone(),
             properties: Some(properties),
         }
+    }
+}
+
+/// A message in JSON: once for each delivery.
+mod shared {
+    use super::Message;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(super) fn serialize<S: Serializer>(
+        message: &Arc<Message>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        Message::serialize(message, to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Arc<Message>, D::Error> {
+        Message::deserialize(from).map(Arc::new)
+    }
+}
+
+/// A payload in JSON.
+mod in_base64 {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::borrow::Cow;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Bytes, D::Error> {
+        let text = Cow::<'_, str>::deserialize(from)?;
+        BASE64_STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(de::Error::custom)
     }
 }

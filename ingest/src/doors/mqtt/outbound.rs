@@ -7,6 +7,7 @@ use super::limits::MqttLimits;
 use super::message::{Delivery, Place};
 use crate::model::Offset;
 use rmqtt_codec::types::{Publish, QoS};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU16;
 
@@ -27,7 +28,7 @@ pub(super) struct Outbound {
 }
 
 /// Sent and not confirmed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sent {
     pub(super) id: NonZeroU16,
     pub(super) delivery: Delivery,
@@ -35,7 +36,7 @@ pub(super) struct Sent {
 }
 
 /// How far a QoS 2 delivery has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// The client has not said that it has it.
     Published,
@@ -182,6 +183,39 @@ impl Outbound {
         let order = self.by_id.remove(&id)?;
         self.again.retain(|other| *other != order);
         self.sent.remove(&order)
+    }
+
+    /// For the catalog: what is under way, in order, and what waits and is in no log.
+    pub(super) fn kept(&self) -> (Vec<Sent>, Vec<Delivery>) {
+        let waiting = self.waiting.iter().filter(|d| d.qos != QoS::AtMostOnce);
+        let waiting = waiting.filter(|d| d.message.logged.is_none()).cloned().collect();
+        (self.sent.values().cloned().collect(), waiting)
+    }
+
+    /// The id that was given last.
+    pub(super) fn last_id(&self) -> u16 {
+        self.last_id
+    }
+
+    /// The first place of each partition among what waits.
+    pub(super) fn first_logged(&self) -> HashMap<Place, Offset> {
+        let mut first = HashMap::new();
+        for delivery in self.waiting.iter().filter(|d| d.qos != QoS::AtMostOnce) {
+            if let Some((place, offset)) = delivery.message.logged {
+                first.entry(place).or_insert(offset);
+            }
+        }
+        first
+    }
+
+    /// As the catalog had it. Ids begin half of their range further on: the client may still hold some
+    /// that were given after it was kept.
+    pub(super) fn restored(sent: Vec<Sent>, waiting: Vec<Delivery>, last_id: u16) -> Self {
+        let mut outbound = Self { last_id: last_id.wrapping_add(u16::MAX / 2), ..Self::default() };
+        sent.into_iter().for_each(|sent| outbound.keep(sent));
+        outbound.waiting_bytes = waiting.iter().map(|d| d.message.bytes()).sum();
+        outbound.waiting = waiting.into();
+        outbound
     }
 
     /// Nobody is connected: QoS 0 is not kept, and what the log has is not kept twice. Gives the first

@@ -7,7 +7,7 @@ use super::limits::MqttLimits;
 use super::message::Message;
 use crate::model::TopicPattern;
 use bytestring::ByteString;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// See the module.
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(super) struct Retained {
     by_topic: HashMap<ByteString, Arc<Message>>,
     bytes: usize,
+    /// Topics of which the catalog has something else.
+    changed: HashSet<ByteString>,
 }
 
 impl Retained {
@@ -22,6 +24,7 @@ impl Retained {
     pub(super) fn set(&mut self, message: &Arc<Message>, limits: &MqttLimits) -> bool {
         if let Some(old) = self.by_topic.remove(&message.topic) {
             self.bytes -= old.bytes();
+            self.changed.insert(message.topic.clone());
         }
         if message.payload.is_empty() {
             return true;
@@ -31,13 +34,65 @@ impl Retained {
             return false;
         }
         self.bytes = bytes;
+        self.changed.insert(message.topic.clone());
         self.by_topic.insert(message.topic.clone(), Arc::clone(message));
         true
+    }
+
+    /// What is retained now of topics that changed since they were asked for, at most so many.
+    pub(super) fn take_changed(&mut self, most: usize) -> Vec<(ByteString, Option<Arc<Message>>)> {
+        let topics: Vec<ByteString> = self.changed.iter().take(most).cloned().collect();
+        let now = |topic: ByteString| {
+            self.changed.remove(&topic);
+            let message = self.by_topic.get(&topic).map(Arc::clone);
+            (topic, message)
+        };
+        topics.into_iter().map(now).collect()
+    }
+
+    /// They are not in the catalog as they are.
+    pub(super) fn not_kept(&mut self, topics: impl Iterator<Item = ByteString>) {
+        self.changed.extend(topics);
     }
 
     /// Those of topics that match; of a topic that begins with `$` there is none.
     pub(super) fn matching(&self, pattern: &TopicPattern, now_us: i64) -> Vec<Arc<Message>> {
         let wanted = |m: &&Arc<Message>| pattern.matches(&m.topic) && !m.is_expired(now_us);
         self.by_topic.values().filter(wanted).map(Arc::clone).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rmqtt_codec::types::QoS;
+
+    fn message(payload: &'static str) -> Arc<Message> {
+        Arc::new(Message {
+            topic: "a".into(),
+            payload: payload.into(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Default::default(),
+            arrived_us: 0,
+            logged: None,
+        })
+    }
+
+    #[test]
+    fn the_catalog_is_told_what_is_there_now_and_told_again_if_that_failed() {
+        let mut retained = Retained::default();
+        let limits = MqttLimits::default();
+        let payload = |changed: &[(ByteString, Option<Arc<Message>>)]| {
+            let one = |(_, m): &(_, Option<Arc<Message>>)| m.as_ref().map(|m| m.payload.clone());
+            changed.iter().map(one).collect::<Vec<_>>()
+        };
+        assert!(retained.set(&message("1"), &limits) && retained.set(&message("2"), &limits));
+        let changed = retained.take_changed(10);
+        assert_eq!(payload(&changed), [Some("2".into())]);
+        assert!(retained.take_changed(10).is_empty());
+        retained.not_kept(changed.into_iter().map(|(topic, _)| topic));
+        retained.set(&message(""), &limits);
+        assert_eq!(payload(&retained.take_changed(10)), [None]);
     }
 }

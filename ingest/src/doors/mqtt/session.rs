@@ -30,12 +30,25 @@ pub(super) struct Session {
     pub(super) expiry_s: u32,
     /// Since when it has none.
     pub(super) left_at_us: i64,
+    /// Whether the catalog has it.
+    pub(super) is_saved: bool,
+    /// When what the catalog does not have of it should be there.
+    pub(super) changed: Option<When>,
     pub(super) will: Option<LastWill>,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     pub(super) subscriptions: BTreeMap<ByteString, Subscription>,
     /// Where it is behind what is sent live.
     pub(super) behind: HashMap<Place, Behind>,
+}
+
+/// How long the catalog may be behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum When {
+    /// Until somebody looks.
+    Soon,
+    /// Somebody waits.
+    Now,
 }
 
 /// What a client asked for with one filter.
@@ -63,6 +76,8 @@ pub(super) enum Step {
     Publish(Box<Publish>),
     /// Say again that it was taken, behind what is being taken.
     Repeat(NonZeroU16),
+    /// Answer when it is kept that the id is free.
+    Release(Packet),
     Subscribe(Subscribe),
     Unsubscribe(Unsubscribe),
     /// The client goes.
@@ -76,6 +91,8 @@ impl Session {
             link: None,
             expiry_s: 0,
             left_at_us: 0,
+            is_saved: false,
+            changed: None,
             will: None,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
@@ -100,6 +117,7 @@ impl Session {
             // It knows no such bound; the door reads no further instead.
             Version::V3 => self.inbound.resume(0, u16::MAX),
         }
+        self.has_changed(When::Soon);
         let takes = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
         self.outbound.resume(usize::from(takes.min(limits.in_flight_max)));
     }
@@ -109,6 +127,33 @@ impl Session {
         self.expiry_s > 0
     }
 
+    /// The catalog does not have it as it is; whether it should.
+    pub(super) fn has_changed(&mut self, when: When) -> bool {
+        let should = self.is_kept() || self.is_saved;
+        if should {
+            self.changed = self.changed.max(Some(when));
+        }
+        should
+    }
+
+    /// It is over: its identifier is put to those that go out of the catalog, if it is there.
+    pub(super) fn out_of_catalog(&mut self, gone: &mut Vec<ByteString>) {
+        if std::mem::take(&mut self.is_saved) {
+            gone.push(self.client.clone());
+        }
+        self.expiry_s = 0;
+        self.changed = None;
+    }
+
+    /// How far it has come in a partition that was handed out up to `told`.
+    pub(super) fn handed_out(&self, place: &Place, told: Offset) -> Offset {
+        match self.behind.get(place) {
+            None => told,
+            Some(Behind { next, reads: true }) => *next,
+            Some(Behind { next, reads: false }) => (*next).max(told),
+        }
+    }
+
     /// A packet came.
     /// # Errors
     /// It breaks a rule, and with it the connection.
@@ -116,10 +161,12 @@ impl Session {
         match packet {
             Packet::Publish(publish) => self.publish(publish),
             Packet::PublishAck(ack) => {
+                self.has_changed(When::Soon);
                 self.outbound.acknowledged(ack.packet_id);
                 Ok(Step::Nothing)
             }
             Packet::PublishReceived(ack) => {
+                self.has_changed(When::Soon);
                 let refused =
                     u8::from(ack.reason_code) >= u8::from(PublishAckReason::UnspecifiedError);
                 if refused {
@@ -130,10 +177,12 @@ impl Session {
                 Ok(Step::Answer(Packet::PublishRelease(ack_2(ack.packet_id, known))))
             }
             Packet::PublishRelease(ack) => {
+                self.has_changed(When::Soon);
                 let known = self.inbound.released(ack.packet_id);
-                Ok(Step::Answer(Packet::PublishComplete(ack_2(ack.packet_id, known))))
+                Ok(Step::Release(Packet::PublishComplete(ack_2(ack.packet_id, known))))
             }
             Packet::PublishComplete(ack) => {
+                self.has_changed(When::Soon);
                 self.outbound.completed(ack.packet_id);
                 Ok(Step::Nothing)
             }
@@ -162,6 +211,7 @@ impl Session {
         Ok(match self.inbound.publish(&mut publish)? {
             Arrived::New => Step::Publish(publish),
             Arrived::Repeat(id) => Step::Repeat(id),
+            Arrived::Known => Step::Nothing,
         })
     }
 

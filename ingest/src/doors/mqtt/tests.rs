@@ -5,6 +5,7 @@ mod client;
 mod following;
 mod publishing;
 mod relaying;
+mod restarting;
 
 use crate::decode::testing::{options, sensors};
 use crate::doors::mqtt::{MqttDoor, MqttLimits, Sources, serve};

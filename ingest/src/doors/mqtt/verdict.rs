@@ -45,11 +45,6 @@ impl Verdict {
         Self::Failed { code, why: error.to_string() }
     }
 
-    /// Whether the message is the server's now.
-    pub(super) fn is_taken(&self) -> bool {
-        matches!(self, Self::Taken | Self::Unheard)
-    }
-
     /// A word for the counters.
     pub(super) fn word(&self) -> &'static str {
         match self {

@@ -147,6 +147,7 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
         heard: Instant::now(),
         aliases,
         reader: None,
+        turn: None,
     };
     Some(Greeted { connection, will })
 }

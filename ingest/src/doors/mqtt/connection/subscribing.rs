@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 //!
-//! Promise: every filter gets its own answer; what is retained comes behind it.
+//! Promise: every filter gets its own answer, when a session to keep is durable with it; what is retained
+//! comes behind it.
 
 use super::Connection;
 use crate::doors::mqtt::outbound::Offered;
@@ -8,7 +9,7 @@ use crate::doors::mqtt::session::Subscription;
 use rmqtt_codec::v5::{Packet, Subscribe, SubscribeAck, Unsubscribe, UnsubscribeAck};
 
 impl Connection<'_> {
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) {
         let now = self.door.now().0;
         let (mut status, mut retained, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for (filter, options) in subscribe.topic_filters {
@@ -19,6 +20,11 @@ impl Connection<'_> {
             retained.extend(one.retained);
             reasons.extend(one.why);
         }
+        // They wait before anything newer; the connection sends what waits behind the answer.
+        let full = |delivery| self.seat.offer(delivery, &self.door.mqtt) == Offered::Full;
+        let dropped = retained.into_iter().filter(|delivery| full(delivery.clone())).count();
+        self.door.count("weir_mqtt_dropped_total", "queue_full", dropped as u64);
+        self.door.keep(&self.seat).await;
         let reason_string = (!reasons.is_empty()).then(|| reasons.join("; ").into());
         self.say(Packet::SubscribeAck(SubscribeAck {
             packet_id: subscribe.packet_id,
@@ -26,14 +32,12 @@ impl Connection<'_> {
             reason_string,
             status,
         }));
-        let full = |delivery| self.seat.offer(delivery, &self.door.mqtt) == Offered::Full;
-        let dropped = retained.into_iter().filter(|delivery| full(delivery.clone())).count();
-        self.door.count("weir_mqtt_dropped_total", "queue_full", dropped as u64);
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
         let filters = unsubscribe.topic_filters.iter();
         let status = filters.map(|filter| self.door.hub.unsubscribe(&self.seat, filter)).collect();
+        self.door.keep(&self.seat).await;
         self.say(Packet::UnsubscribeAck(UnsubscribeAck {
             packet_id: unsubscribe.packet_id,
             properties: Vec::new(),

@@ -5,6 +5,7 @@
 
 use super::{Connection, WRITE_BYTES, greeting};
 use crate::doors::mqtt::outbound::Next;
+use crate::doors::mqtt::session::When;
 use crate::doors::mqtt::wire::Put;
 use bytes::{Buf, BytesMut};
 use rmqtt_codec::v5::Packet;
@@ -42,6 +43,9 @@ impl Connection<'_> {
                 Next::Publish(publish) => publish,
             };
             let (id, topic) = (publish.packet_id, publish.topic.clone());
+            if id.is_some() {
+                session.has_changed(When::Soon);
+            }
             let known = self.aliases.knows(&topic);
             let packet = Packet::Publish(Box::new(self.aliases.shorten(*publish)));
             if self.wire.put(packet, &mut self.output) == Put::LeftOut {

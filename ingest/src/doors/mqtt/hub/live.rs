@@ -6,7 +6,7 @@
 use super::super::limits::MqttLimits;
 use super::super::message::{Delivery, Message, Place};
 use super::super::outbound::Offered;
-use super::super::session::{Behind, Session};
+use super::super::session::{Behind, Session, When};
 use super::routes::Listener;
 use super::{Hub, Seat};
 use crate::model::{Offset, SeriesId, StreamUid};
@@ -66,12 +66,8 @@ impl Hub {
     pub(super) fn fall_behind(state: &super::State, session: &mut Session) {
         let first = session.outbound.leave();
         for (place, told) in &state.told {
-            let handed_out = match session.behind.get(place) {
-                None => *told,
-                Some(Behind { next, reads: true }) => *next,
-                Some(Behind { next, reads: false }) => (*next).max(*told),
-            };
-            let next = first.get(place).copied().unwrap_or(handed_out);
+            let next =
+                first.get(place).copied().unwrap_or_else(|| session.handed_out(place, *told));
             session.behind.insert(*place, Behind { next, reads: true });
         }
     }
@@ -125,6 +121,7 @@ impl Seat {
             return Offered::Waiting;
         }
         let mut offered = session.outbound.offer(delivery, limits);
+        session.has_changed(When::Soon);
         if offered == Offered::Full && qos != QoS::AtMostOnce {
             session.behind.insert(place, Behind { next: offset, reads: true });
             offered = Offered::Waiting;

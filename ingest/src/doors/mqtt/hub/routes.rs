@@ -147,7 +147,7 @@ fn retained_delivery(message: Arc<Message>, subscription: Subscription) -> Deliv
 }
 
 impl Routes {
-    fn add(
+    pub(super) fn add(
         &mut self,
         seat: &Arc<Seat>,
         client: &ByteString,

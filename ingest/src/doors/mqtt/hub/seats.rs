@@ -6,7 +6,7 @@
 use super::super::limits::MqttLimits;
 use super::super::message::Delivery;
 use super::super::outbound::Offered;
-use super::super::session::Session;
+use super::super::session::{Session, When};
 use super::super::wire::Version;
 use super::Hub;
 use bytestring::ByteString;
@@ -26,6 +26,8 @@ pub(crate) struct Seat {
     pub(in super::super) session: Mutex<Session>,
     /// Rings when something waits for the connection, or another one took over.
     pub(in super::super) bell: Notify,
+    /// Held by a connection until nothing of it is under way: the next one knows what was taken.
+    pub(in super::super) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A session of the connection that begins.
@@ -50,9 +52,19 @@ pub(super) struct Seats {
     by_client: HashMap<ByteString, Arc<Seat>>,
 }
 
+impl Seats {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.by_client.values()
+    }
+
+    pub(super) fn insert(&mut self, client: ByteString, seat: &Arc<Seat>) {
+        self.by_client.insert(client, Arc::clone(seat));
+    }
+}
+
 impl Seat {
     pub(in super::super) fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { session: Mutex::new(session), bell: Notify::new() })
+        Arc::new(Self { session: Mutex::new(session), bell: Notify::new(), turn: Arc::default() })
     }
 
     /// Keeps a delivery for the client, if it is there or comes back.
@@ -62,6 +74,7 @@ impl Seat {
             return Offered::Waiting;
         }
         let offered = session.outbound.offer(delivery, limits);
+        session.has_changed(When::Soon);
         drop(session);
         self.bell.notify_one();
         offered
@@ -97,6 +110,7 @@ impl Hub {
                     will = will.or(session.will.take());
                     session.link = None;
                     state.routes.forget(&seat, &session);
+                    session.out_of_catalog(&mut state.gone);
                 }
                 drop(session);
                 seat.bell.notify_one();
@@ -142,9 +156,10 @@ impl Hub {
         session.left_at_us = now_us;
         session.expiry_s = session.expiry_s.min(limits.session_expiry_s_max);
         Self::fall_behind(&state, &mut session);
+        session.has_changed(When::Soon);
         let due = due_will(&mut session, now_us);
         if !session.is_kept() {
-            state.remove(seat, &session);
+            state.remove(seat, &mut session);
         }
         due
     }
@@ -161,7 +176,7 @@ impl Hub {
             }
             wills.extend(due_will(&mut session, now_us));
             if now_us >= left_for(&session, session.expiry_s) {
-                state.remove(&seat, &session);
+                state.remove(&seat, &mut session);
             }
         }
         wills
@@ -177,8 +192,9 @@ impl Hub {
 }
 
 impl super::State {
-    fn remove(&mut self, seat: &Arc<Seat>, session: &Session) {
+    fn remove(&mut self, seat: &Arc<Seat>, session: &mut Session) {
         self.routes.forget(seat, session);
+        session.out_of_catalog(&mut self.gone);
         let is_its = |other: &Arc<Seat>| Arc::ptr_eq(other, seat);
         if self.seats.by_client.get(&session.client).is_some_and(is_its) {
             self.seats.by_client.remove(&session.client);

@@ -88,6 +88,20 @@ fn what_was_not_confirmed_comes_again_in_order_before_the_rest() {
 }
 
 #[test]
+fn the_catalog_s_copy_goes_on_where_it_was() {
+    use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
+    let mut before = outbound(2, &[("a", Q1), ("b", Q2), ("c", Q0), ("d", Q1)]);
+    sent(&mut before, 0);
+    before.received(id(2));
+    let (under_way, waiting) = before.kept();
+    let mut after = Outbound::restored(under_way, waiting, before.last_id());
+    after.resume(10);
+    let next = 2 + u16::MAX / 2 + 1;
+    let new = format!("d/{next}");
+    assert_eq!(sent(&mut after, 0), ["a/1*", "release/2", &new], "an id nobody may still hold");
+}
+
+#[test]
 fn nothing_waits_beyond_the_bounds() {
     let limits = MqttLimits { waiting_max: 2, ..MqttLimits::default() };
     let mut outbound = outbound(1, &[]);

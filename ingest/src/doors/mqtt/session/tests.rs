@@ -1,6 +1,8 @@
 //! The rules that concern one client, without a socket.
 
 use super::*;
+use crate::doors::mqtt::publish::Ack;
+use crate::doors::mqtt::verdict::Verdict;
 use bytes::Bytes;
 use rmqtt_codec::v5::{PublishAck, PublishProperties};
 
@@ -29,6 +31,10 @@ fn with_alias(topic: &'static str, alias: u16) -> Packet {
     Packet::Publish(Box::new(publish))
 }
 
+fn ack(id: u16, verdict: Verdict) -> Ack {
+    Ack { id: NonZeroU16::new(id), qos: QoS::ExactlyOnce, verdict }
+}
+
 fn ending(taken: Result<Step, Ending>) -> (u8, String) {
     let ending = taken.unwrap_err();
     (u8::from(ending.code), ending.what)
@@ -40,15 +46,67 @@ fn a_qos_2_message_is_taken_once_until_its_id_is_released() {
     let packet = || Packet::Publish(Box::new(publish("a", QoS::ExactlyOnce, 7)));
     let id = NonZeroU16::new(7).unwrap();
     assert!(matches!(session.take(packet()), Ok(Step::Publish(_))));
+    assert_eq!(session.take(packet()), Ok(Step::Nothing), "the first is on its way");
+    session.inbound.settled(&ack(7, Verdict::Taken), Version::V5);
     assert_eq!(session.take(packet()), Ok(Step::Repeat(id)));
     let release = Packet::PublishRelease(ack_2(id, true));
     for code in [0, 0x92] {
-        let Ok(Step::Answer(Packet::PublishComplete(ack))) = session.take(release.clone()) else {
+        let Ok(Step::Release(Packet::PublishComplete(ack))) = session.take(release.clone()) else {
             panic!()
         };
         assert_eq!(u8::from(ack.reason_code), code);
     }
     assert!(matches!(session.take(packet()), Ok(Step::Publish(_))), "the id is free again");
+}
+
+#[test]
+fn a_qos_2_message_that_was_not_taken_may_come_again() {
+    let failed =
+        || Verdict::Failed { code: PublishAckReason::UnspecifiedError, why: String::new() };
+    let refused =
+        || Verdict::Refused { code: PublishAckReason::UnspecifiedError, why: String::new() };
+    for (version, verdict, is_free) in [
+        (Version::V5, failed(), true),
+        (Version::V3, failed(), true),
+        (Version::V5, refused(), true),
+        (Version::V3, refused(), false),
+        (Version::V5, Verdict::Unheard, false),
+    ] {
+        let mut session = session(version);
+        let packet = || Packet::Publish(Box::new(publish("a", QoS::ExactlyOnce, 7)));
+        assert!(matches!(session.take(packet()), Ok(Step::Publish(_))));
+        let what = format!("{version:?} {verdict:?}");
+        session.inbound.settled(&ack(7, verdict), version);
+        let again = session.take(packet());
+        assert_eq!(matches!(again, Ok(Step::Publish(_))), is_free, "{what}: {again:?}");
+    }
+}
+
+#[test]
+fn what_nobody_knows_the_end_of_is_taken_again_by_the_next_connection() {
+    let mut session = session(Version::V5);
+    let packet = |id| Packet::Publish(Box::new(publish("a", QoS::ExactlyOnce, id)));
+    assert!(session.take(packet(1)).is_ok() && session.take(packet(2)).is_ok());
+    session.inbound.settled(&ack(1, Verdict::Taken), Version::V5);
+    session.inbound.begin();
+    assert_eq!(session.inbound.taken().len(), 1);
+    assert!(matches!(session.take(packet(1)), Ok(Step::Repeat(_))));
+    assert!(matches!(session.take(packet(2)), Ok(Step::Publish(_))));
+}
+
+#[test]
+fn only_a_session_to_keep_has_something_to_be_made_durable() {
+    let mut session = session(Version::V5);
+    assert!(!session.has_changed(When::Now) && session.changed.is_none());
+    session.expiry_s = 1;
+    assert!(session.has_changed(When::Now) && session.has_changed(When::Soon));
+    assert_eq!(session.changed, Some(When::Now), "who waits is not forgotten");
+    let mut gone = Vec::new();
+    session.out_of_catalog(&mut gone);
+    assert!(gone.is_empty(), "it never was there");
+    session.is_saved = true;
+    session.out_of_catalog(&mut gone);
+    assert_eq!((gone.len(), session.changed), (1, None));
 }
 
 #[test]
