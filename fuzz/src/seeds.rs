@@ -122,6 +122,42 @@ const EVENTS: [&str; 3] = [
     "\u{2}specversion=1.0;id=1;source=s;type=t;subject=/room/1/s;time=2026-01-31T11:59:59Z\n{\"value\":2}",
 ];
 
+/// Connections of 3.1.1 and 5, packet by packet, and a session of the catalog.
+const CONNECTIONS: [&[&[u8]]; 3] = [
+    &[
+        b"\x10\x1c\x00\x04MQTT\x04\xc6\x00<\x00\x01c\x00\x01w\x00\x04gone\x00\x01u\x00\x01p",
+        b"\x82\x1b\x00\x01\x00\x09/room/+/s\x01\x00\x0a$share/g/#\x02",
+        b"0\x0d\x00\x09/room/1/s{}",
+        b"3\x06\x00\x01a\x00\x02x",
+        b"4\x06\x00\x01a\x00\x03x",
+        b"<\x06\x00\x01a\x00\x03x",
+        b"b\x02\x00\x03",
+        b"@\x02\x00\x09",
+        b"P\x02\x00\x09",
+        b"p\x02\x00\x09",
+        b"\xc0\x00",
+        b"\xa2\x0d\x00\x04\x00\x09/room/+/s",
+        b"\xe0\x00",
+    ],
+    &[
+        b"\x10P\x00\x04MQTT\x05.\x00<\x19\x11\x00\x00\x00d!\x00\x10'\x00\x00@\x00\"\x00\x08\x17\x00&\x00\x01k\x00\x01v\x00\x01c\x1f\x18\x00\x00\x00\x05\x01\x01\x02\x00\x00\x00\x09\x03\x00\x01t\x08\x00\x01r\x09\x00\x01\x01&\x00\x01k\x00\x01v\x00\x01w\x00\x04gone",
+        b"\x82\x12\x00\x01\x09\x0b\x07&\x00\x01k\x00\x01v\x00\x03a/#-",
+        b"26\x00\x03a/b\x00\x02,#\x00\x01\x01\x01\x02\x00\x00\x00<\x03\x00\x10application/json\x08\x00\x01r\x09\x00\x01\x01&\x00\x01k\x00\x01v{}",
+        b"4\x09\x00\x00\x00\x03\x03#\x00\x01x",
+        b"b\x02\x00\x03",
+        b"b\x04\x00\x03\x92\x00",
+        b"@\x03\x00\x09\x10",
+        b"P\x0a\x00\x09\x97\x06\x1f\x00\x03why",
+        b"p\x02\x00\x09",
+        b"\xc0\x00",
+        b"\xa2\x0f\x00\x04\x07&\x00\x01k\x00\x01v\x00\x03a/#",
+        b"\xe0\x0e\x04\x0c\x11\x00\x00\x00\x0a&\x00\x01k\x00\x01v",
+    ],
+    &[
+        b"{\"client\":\"c\",\"expiry_s\":1,\"left_at_us\":null,\"will\":null,\"received\":[7],\"last_id\":0,\"subscriptions\":[],\"sent\":[],\"waiting\":[],\"behind\":[[{\"Readings\":[1,0]},5],[\"Alarms\",0]]}",
+    ],
+];
+
 /// A stream with a field of each type.
 /// # Panics
 /// Never: the declaration is one.
@@ -161,6 +197,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "json" => texts(&READINGS),
         "cloudevents" => texts(&EVENTS),
         "arrow" => vec![arrow_stream()],
+        "mqtt" => CONNECTIONS.iter().map(|packets| chosen(3, &packets.concat())).collect(),
         other => panic!("no target {other}"),
     }
 }

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 use weir_ingest::decode::{decode_body, decode_events};
+use weir_ingest::doors::mqtt::probe as mqtt_probe;
 use weir_ingest::io::{Disk, Open, SimulatedClock, SimulatedDisk};
 use weir_ingest::log::probe::{self, Recoverer, Told};
 use weir_ingest::log::{EntryBody, Log, LogConfig, Partition, PartitionState};
@@ -21,7 +22,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 const NOW: AppendTime = AppendTime(1_769_860_800_000_000);
 
 /// The name of each target and the function.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, fn(&[u8])); 8] = [
     ("frame", frame),
     ("segment", segment),
     ("seal", seal),
@@ -29,6 +30,7 @@ pub const ALL: [(&str, fn(&[u8])); 7] = [
     ("json", json),
     ("cloudevents", cloudevents),
     ("arrow", arrow),
+    ("mqtt", mqtt),
 ];
 
 /// Runs a target. A panic that is caught inside it (Arrow asserts some of what a message says) is none;
@@ -217,4 +219,17 @@ pub fn arrow(bytes: &[u8]) {
     let kind = Some("application/vnd.apache.arrow.stream");
     let streams = log().streams();
     bounded(bytes.len(), CONSTANT, || drop(decode_body(streams, kind, bytes, NOW)));
+}
+
+/// Bytes of an MQTT connection, in pieces and whole, and as a session in the catalog. The first byte says
+/// how large the pieces are.
+pub fn mqtt(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    // A text of a packet takes tens of bytes for the two of its length.
+    let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX)];
+    bounded(bytes.len(), CONSTANT, || {
+        let whole = mqtt_probe::connection(bytes, bytes.len());
+        assert_eq!(mqtt_probe::connection(bytes, usize::from(*piece)), whole, "pieces are nothing");
+        mqtt_probe::kept(bytes);
+    });
 }

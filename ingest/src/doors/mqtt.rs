@@ -17,6 +17,8 @@ mod limits; // the bounds
 mod listen; // the accept loop
 mod message; // what is on its way
 mod outbound; // what waits for a client
+#[doc(hidden)]
+pub mod probe; // what fuzz targets see
 mod publish; // messages into the log
 mod retained; // what a new subscriber gets first
 mod session; // one client

@@ -122,6 +122,11 @@ impl Session {
         self.outbound.resume(usize::from(takes.min(limits.in_flight_max)));
     }
 
+    /// Whether it has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Whether it is there when its connection is not.
     pub(super) fn is_kept(&self) -> bool {
         self.expiry_s > 0

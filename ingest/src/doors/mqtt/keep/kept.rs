@@ -69,7 +69,7 @@ impl Kept {
     }
 
     /// The session, without a connection.
-    pub(super) fn session(self, now_us: i64) -> Session {
+    pub(in super::super) fn session(self, now_us: i64) -> Session {
         let behind = |(place, next)| (place, Behind { next, reads: true });
         Session {
             expiry_s: self.expiry_s,

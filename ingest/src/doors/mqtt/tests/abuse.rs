@@ -208,6 +208,129 @@ fn a_packet_that_may_not_be_ends_its_connection_alone() {
 }
 
 #[test]
+fn what_may_not_be_published_is_told_and_the_connection_goes_on() {
+    let deep = "a/".repeat(40);
+    let long = "x".repeat(600);
+    let nested = format!(r#"{{"time":1,"n":{}1{}}}"#, "[".repeat(40), "]".repeat(40));
+    let twice = r#"{"time":1,"n":1,"n":2}"#;
+    let far = r#"{"time":"2999-01-01T00:00:00Z","n":1}"#;
+    let other = r#"{"topic":"/room/2/s","time":1,"n":1}"#;
+    let cases: [(&str, &str, &str, u8); 24] = [
+        ("a one-level wildcard", "/room/+/s", "{}", 0x90),
+        ("a rest wildcard", "/room/#", "{}", 0x90),
+        ("wildcards alone", "+", "{}", 0x90),
+        ("the rest alone", "#", "{}", 0x90),
+        ("a wildcard inside a level", "/room/a+b/s", "{}", 0x90),
+        ("a # inside a level", "/room/a#/s", "{}", 0x90),
+        ("the server's topics", "$SYS/uptime", "{}", 0x90),
+        ("alarms", "$weir/alarms/x", "{}", 0x90),
+        ("a shared filter", "$share/g/room", "{}", 0x90),
+        ("$ alone", "$", "{}", 0x90),
+        ("too many levels", &deep, "{}", 0x90),
+        ("a topic that is too long", &long, "{}", 0x90),
+        ("nobody's topic", "/nobody", "{}", 0x90),
+        ("a prefix of a stream's", "/room/1", "{}", 0x90),
+        ("more than a stream's", "/room/1/s/x", "{}", 0x90),
+        ("no payload", TOPIC, "", 0x99),
+        ("half an object", TOPIC, "{\"time\":1", 0x99),
+        ("a number", TOPIC, "1", 0x99),
+        ("a text", TOPIC, "\"x\"", 0x99),
+        ("deeply nested", TOPIC, &nested, 0x99),
+        ("a key twice", TOPIC, twice, 0x99),
+        ("another topic inside", TOPIC, other, 0x99),
+        ("no time", TOPIC, r#"{"n":1}"#, 0x99),
+        ("a time far ahead", TOPIC, far, 0x99),
+    ];
+    let server = Server::start();
+    let mut rude = server.client().named("rude");
+    let mut neighbour = server.client().named("neighbour");
+    for (name, topic, payload, code) in cases {
+        rude.publish(publish(topic, 0, 0, payload));
+        assert_eq!(rude.ping(), [], "{name} of QoS 0 is not answered");
+        for qos in [1, 2] {
+            rude.publish(publish(topic, qos, 5, payload));
+            let (id, found, why) = rude.ack();
+            assert!((id, found) == (5, code) && !why.is_empty(), "{name}: {found:x} {why}");
+        }
+        goes_on(&mut neighbour, name);
+    }
+    assert_eq!(server.rows(), cases.len(), "the neighbour's alone");
+    assert_eq!(server.dead_letters().len(), 3 * cases.len());
+}
+
+#[test]
+fn filters_that_are_none_are_refused_one_by_one() {
+    let deep = "a/".repeat(40);
+    let long = "x".repeat(600);
+    let cases: [(&str, &str); 14] = [
+        ("nothing", ""),
+        ("a # before the end", "a/#/b"),
+        ("a # inside a level", "a#"),
+        ("a + inside a level", "a+/b"),
+        ("NUL", "a\0b"),
+        ("too many levels", &deep),
+        ("too long", &long),
+        ("a share of nothing", "$share/g"),
+        ("a share without a group", "$share//a"),
+        ("a share of an empty filter", "$share/g/"),
+        ("a wildcard in the group", "$share/+/a"),
+        ("a # in the group", "$share/#/a"),
+        ("a share of no filter", "$share/g/a/#/b"),
+        ("a share of a broken level", "$share/g/a+"),
+    ];
+    let server = Server::start();
+    let mut rude = server.client().named("rude");
+    let mut old = server.client().v3().named("old");
+    for (name, filter) in cases {
+        assert_eq!(rude.subscribe(filter, Default::default()), 0x8f, "{name}");
+        if !filter.is_empty() {
+            assert_eq!(old.subscribe(filter, Default::default()), 0x80, "{name} in 3.1.1");
+        }
+    }
+    assert_eq!(rude.ping(), []);
+    old.write(b"\x82\x05\x00\x01\x00\x00\x00");
+    assert_eq!(end(&mut old), End::Closed, "no filter at all in 3.1.1");
+    goes_on(&mut server.client().named("neighbour"), "them");
+}
+
+#[test]
+fn answers_to_nothing_change_nothing() {
+    let server = Server::start();
+    let mut rude = server.client().named("rude");
+    for (name, bytes) in [
+        ("PUBACK", packet(0x40, b"\x00\x09")),
+        ("PUBACK with an error", packet(0x40, b"\x00\x09\x97")),
+        ("PUBREC", packet(0x50, b"\x00\x09")),
+        ("PUBREC with an error", packet(0x50, b"\x00\x09\x80")),
+        ("PUBREL", packet(0x62, b"\x00\x09")),
+        ("PUBCOMP", packet(0x70, b"\x00\x09")),
+        ("UNSUBSCRIBE of nothing", packet(0xa2, b"\x00\x09\x00\x00\x01a")),
+        ("PINGREQ", packet(0xc0, b"")),
+    ] {
+        rude.write(&bytes);
+        rude.ping();
+        goes_on(&mut rude, name);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_delays_nobody() {
+    let server = Server::relaying();
+    let mut deaf = server.client().named("deaf");
+    assert_eq!(deaf.subscribe("#", Default::default()), 0);
+    let mut reader = server.client().named("reader");
+    assert_eq!(reader.subscribe("loud", Default::default()), 0);
+    let mut loud = server.client().named("loud");
+    let payload = "x".repeat(60_000);
+    for n in 1..=400 {
+        loud.publish(publish("loud", 1, n, payload.clone()));
+        assert_eq!(loud.ack().0, n);
+        assert_eq!(reader.message().payload.len(), payload.len());
+    }
+    goes_on(&mut loud, "it");
+}
+
+#[test]
 fn more_in_flight_than_was_said_ends_the_connection() {
     let server = Server::with(MqttLimits { in_flight_max: 4, ..MqttLimits::default() });
     let mut greedy = server.client().named("greedy");
