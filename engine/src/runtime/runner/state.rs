@@ -70,9 +70,14 @@ pub(super) struct Resuming {
 }
 
 impl Runner {
-    /// For a checkpoint; `None` on the way back to one.
+    /// For a checkpoint; `None` on the way back to one, and of windows over readings that look at latest values.
     pub fn state(&self) -> Option<RunnerState> {
         if self.resuming.is_some() {
+            return None;
+        }
+        // What rows of such windows met of their watermarks is not told alike after every power cut yet (of
+        // 15,000 simulated histories one differed, in the evidence alone): these rules read their log again.
+        if self.looks.is_some() {
             return None;
         }
         let is_over = self.is_over();
