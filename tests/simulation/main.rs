@@ -34,6 +34,8 @@ fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
         assert!(lives > 2 * SEEDS && transitions > SEEDS, "{lives} {transitions}");
         assert!(replacements > SEEDS, "{replacements}");
         assert!(checkpoints > SEEDS, "{checkpoints}");
-        assert!(kept > SEEDS * rules::RULES.len() as u64 * 9 / 10, "{kept} states at the end");
+        // One of them keeps none: a window over readings that look at latest values (decision 0008).
+        let keeping = rules::RULES.len() as u64 - 1;
+        assert!(kept > SEEDS * keeping * 9 / 10, "{kept} states at the end");
     }
 }
