@@ -84,4 +84,6 @@ impl Door {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

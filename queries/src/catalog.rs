@@ -8,6 +8,7 @@ mod alarms;
 mod history;
 mod internal;
 mod latest;
+mod leaf;
 mod schemas;
 mod snapshot;
 mod system;

@@ -6,28 +6,25 @@ mod producers;
 mod refusals;
 
 use crate::decode::testing::{options, sensors};
+use crate::doors::testing::{Served, batches, rows};
 use crate::doors::{IngestBudget, Metrics, listen, router, serve};
 use crate::io::{RealClock, RealDisk};
-use crate::log::{EntryBody, InternalLog, Log, LogConfig};
-use crate::model::{Limits, Offset, StreamDefinition};
+use crate::log::{InternalLog, Log, LogConfig};
+use crate::model::{Limits, StreamDefinition};
 use arrow::array::RecordBatch;
 use client::Client;
 use serde_json::json;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 const LINES: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
 
 /// A server of the doors over a log of its own; gone when dropped.
 struct Server {
-    address: SocketAddr,
+    served: Served,
     log: Arc<Log>,
     budget: Arc<IngestBudget>,
-    stop: Option<oneshot::Sender<()>>,
-    served: Option<std::thread::JoinHandle<()>>,
     _directory: tempfile::TempDir,
 }
 
@@ -59,34 +56,20 @@ impl Server {
         log.create_stream(stream).expect("a stream");
         let budget = IngestBudget::new(limits.ingest_bytes_max);
         let routes = router(Arc::clone(&log), Arc::clone(&budget), limits.clone(), Metrics::new());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (bound, address) = std::sync::mpsc::sync_channel(1);
-        let served = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async move {
-                let listener = listen(([127, 0, 0, 1], 0).into()).await.expect("a listener");
-                bound.send(listener.local_addr().expect("an address")).expect("sent");
-                let stopped = async { drop(stopped.await) };
-                serve(listener, routes, &limits, stopped).await.expect("served");
-            });
+        let served = Served::by(async move |listener, stopped| {
+            let stopped = async { drop(stopped.await) };
+            serve(listener, routes, &limits, stopped).await.expect("served");
         });
-        let address = address.recv().expect("bound");
-        let (stop, served) = (Some(stop), Some(served));
-        Self { address, log, budget, stop, served, _directory: directory }
+        Self { served, log, budget, _directory: directory }
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.address)
+        Client::connect(self.served.address)
     }
 
     /// Rows in the stream's only partition.
     fn rows(&self) -> usize {
-        let stream = self.log.streams().get("sensors").expect("the stream");
-        batches(&stream.partitions()[0]).iter().map(RecordBatch::num_rows).sum()
+        rows(&self.log)
     }
 
     fn dead_letters(&self) -> Vec<RecordBatch> {
@@ -96,23 +79,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(served) = self.served.take() {
-            served.join().expect("the server ended well");
-        }
+        self.served.stop();
         self.log.stop();
     }
-}
-
-fn batches(partition: &Arc<crate::log::Partition>) -> Vec<RecordBatch> {
-    let mut reader = partition.reader(Offset(0));
-    let mut batches = Vec::new();
-    while let Some(entry) = reader.next().expect("readable") {
-        if let EntryBody::Rows(batch) = entry.body {
-            batches.push(batch);
-        }
-    }
-    batches
 }
 
 fn row(n: u32) -> String {
@@ -288,7 +257,7 @@ fn the_log_tells_its_groups_syncs_and_refusals() {
 #[test]
 fn a_stop_lets_an_answer_finish_and_takes_no_more() {
     let server = Server::start();
-    let address = server.address;
+    let address = server.served.address;
     let mut client = server.client();
     client.start("POST", "/v1/readings", "content-type: application/json\r\n", row(1).len());
     let body = row(1);

@@ -9,27 +9,24 @@ mod restarting;
 
 use crate::decode::testing::{options, sensors};
 use crate::doors::mqtt::{MqttDoor, MqttLimits, Sources, serve};
-use crate::doors::{IngestBudget, Metrics, listen};
+use crate::doors::testing::{Served, batches, rows};
+use crate::doors::{IngestBudget, Metrics};
 use crate::io::{RealClock, RealDisk};
-use crate::log::{EntryBody, InternalLog, Log, LogConfig};
-use crate::model::{Limits, Offset};
+use crate::log::{InternalLog, Log, LogConfig};
+use crate::model::Limits;
 use arrow::array::{AsArray, RecordBatch};
 use client::Client;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// A topic of the stream.
 const TOPIC: &str = "/room/1/s";
 
 /// The door over a log of its own; gone when dropped.
 struct Server {
-    address: SocketAddr,
+    served: Served,
     log: Arc<Log>,
     budget: Arc<IngestBudget>,
-    stop: Option<oneshot::Sender<()>>,
-    served: Option<std::thread::JoinHandle<()>>,
     /// Where its log is, if it is its own.
     directory: Option<tempfile::TempDir>,
 }
@@ -72,33 +69,19 @@ impl Server {
         let (logged, held) = (Arc::clone(&log), Arc::clone(&budget));
         let sources = Sources { alarms: Some(Arc::new(following::Named)) };
         let door = MqttDoor::new(logged, held, limits, mqtt, metrics, sources).unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (bound, address) = std::sync::mpsc::sync_channel(1);
-        let served = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async move {
-                let listener = listen(([127, 0, 0, 1], 0).into()).await.expect("a listener");
-                bound.send(listener.local_addr().expect("an address")).expect("sent");
-                serve(listener, door, async { drop(stopped.await) }).await.expect("served");
-            });
+        let served = Served::by(async move |listener, stopped| {
+            serve(listener, door, async { drop(stopped.await) }).await.expect("served");
         });
-        let address = address.recv().expect("bound");
-        let (stop, served) = (Some(stop), Some(served));
-        Self { address, log, budget, stop, served, directory: None }
+        Self { served, log, budget, directory: None }
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.address)
+        Client::connect(self.served.address)
     }
 
     /// Rows in the stream's only partition.
     fn rows(&self) -> usize {
-        let stream = self.log.streams().get("sensors").expect("the stream");
-        batches(&stream.partitions()[0]).iter().map(RecordBatch::num_rows).sum()
+        rows(&self.log)
     }
 
     /// `topic code` of each dead letter.
@@ -115,10 +98,7 @@ impl Server {
     }
 
     fn stop(&mut self) {
-        drop(self.stop.take());
-        if let Some(served) = self.served.take() {
-            served.join().expect("the door ended well");
-        }
+        self.served.stop();
     }
 }
 
@@ -133,17 +113,6 @@ impl Drop for Server {
 fn open(directory: &Path) -> Arc<Log> {
     let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
     Log::open(disk, clock, LogConfig::new(directory)).expect("a log")
-}
-
-fn batches(partition: &Arc<crate::log::Partition>) -> Vec<RecordBatch> {
-    let mut reader = partition.reader(Offset(0));
-    let mut batches = Vec::new();
-    while let Some(entry) = reader.next().expect("readable") {
-        if let EntryBody::Rows(batch) = entry.body {
-            batches.push(batch);
-        }
-    }
-    batches
 }
 
 /// A reading of the stream.

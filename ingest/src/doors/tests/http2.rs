@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 async fn connect(server: &Server) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
-    let stream = TcpStream::connect(server.address).await.expect("connected");
+    let stream = TcpStream::connect(server.served.address).await.expect("connected");
     let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2 is spoken");
     (sender.ready().await.expect("ready"), tokio::spawn(connection))
 }
@@ -37,7 +37,7 @@ fn partition(server: &Server) -> Arc<Partition> {
 async fn the_requests_of_one_connection_share_a_sync() {
     let server = Server::manual(Limits::default());
     let (mut sender, _connection) = connect(&server).await;
-    let host = server.address.to_string();
+    let host = server.served.address.to_string();
     let answers: Vec<_> = (0..40).map(|n| post(&mut sender, &host, row(n))).collect();
     let answered = tokio::spawn(async {
         for answer in answers {
@@ -69,7 +69,7 @@ async fn another_machines_name_is_refused_over_http2_too() {
     let (mut sender, _connection) = connect(&server).await;
     let answer = post(&mut sender, "attacker.example", row(1)).await.expect("an answer");
     assert_eq!(answer.status(), 403);
-    let host = server.address.to_string();
+    let host = server.served.address.to_string();
     let answer = post(&mut sender, &host, row(1)).await.expect("an answer");
     assert_eq!(answer.status(), 200);
 }
@@ -87,12 +87,12 @@ async fn a_connection_without_a_request_is_ended() {
 async fn a_stop_lets_answers_finish_over_http2_too() {
     let mut server = Server::manual(Limits::default());
     let (mut sender, connection) = connect(&server).await;
-    let host = server.address.to_string();
+    let host = server.served.address.to_string();
     let answer = post(&mut sender, &host, row(1));
     while partition(&server).waiting_bytes() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    drop(server.stop.take());
+    server.served.tell_stop();
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.log.step_committers();
     assert_eq!(answer.await.expect("an answer").status(), 200);

@@ -132,7 +132,7 @@ fn a_body_beyond_the_limit_is_refused_before_it_is_read() {
     goes_on(&server, said, &answer, "100 MiB");
 
     let mut chunked = server.client();
-    let host = server.address;
+    let host = server.served.address;
     let head =
         format!("POST /v1/readings HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n");
     chunked.write(head.as_bytes());
