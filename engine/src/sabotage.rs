@@ -12,6 +12,8 @@ pub enum Fault {
     OffsetsAhead,
     /// Watermarks are not part of what is restored.
     WatermarksForgotten,
+    /// As above, how far a partition was taken to be when it came back.
+    ReturnsForgotten,
     /// What was written before a restart is written again.
     DoubleAfterRestore,
     /// An id is made of the time of arrival.
@@ -40,10 +42,11 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CheckpointUnsynced,
         Self::OffsetsAhead,
         Self::WatermarksForgotten,
+        Self::ReturnsForgotten,
         Self::DoubleAfterRestore,
         Self::AppendTimeInId,
         Self::WatermarkBack,

@@ -4,28 +4,27 @@
 //! final log gives: the same ids in the same order, none twice. A checkpoint that the catalog names is
 //! there whole, whenever the power was cut.
 
+use super::oracle::{first_difference, reference, same_readings, written};
 use arrow::array::{
-    Array, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+    Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::datatypes::{Field, Float64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{Field, Schema};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_engine::alarms::{Transition, transition_rows};
-use weir_engine::runtime::checkpoint;
-use weir_engine::runtime::definition::{StoredRule, parse_rule, planned, relations};
-use weir_engine::runtime::derived::Derived;
+use weir_engine::alarms::{Command, PartitionPlace, command_rows};
+pub(crate) use weir_engine::runtime::definition::relations;
+use weir_engine::runtime::definition::{StoredRule, parse_rule, planned};
 use weir_engine::runtime::follower::{Followed, Follower};
-use weir_engine::runtime::runner::RunnerState;
-use weir_engine::runtime::sink::ordinals;
-use weir_engine::runtime::versions::Step;
+use weir_engine::runtime::{checkpoint, outages};
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
 use weir_engine::tables::reference::{ReferenceTables, TableChange, TableDefinition};
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
-use weir_ingest::log::{EntryBody, InternalLog, Log, LogConfig, Stream};
+use weir_ingest::log::{InternalLog, Log, LogConfig, Stream};
 use weir_ingest::model::reading::{Hidden, stored_schema};
+use weir_ingest::model::{EventTime, PartitionId};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
@@ -127,7 +126,7 @@ const REPLACEMENTS: [&[&str]; 2] = [
     ],
 ];
 /// Of the rule that writes a stream.
-const RULE_UID: u64 = 6;
+pub(crate) const RULE_UID: u64 = 6;
 const STEPS: usize = 60;
 
 /// What happened, to see that something did.
@@ -137,6 +136,7 @@ pub(crate) struct Followings {
     pub(crate) replacements: u64,
     pub(crate) transitions: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) outages: u64,
     /// Rules whose state could be kept in the end.
     pub(crate) kept: u64,
 }
@@ -148,6 +148,7 @@ struct World {
     seconds: i64,
     replacements: u64,
     checkpoints: u64,
+    outages: u64,
     kept: u64,
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         seconds: 0,
         replacements: 0,
         checkpoints: 0,
+        outages: 0,
         kept: 0,
     };
     let mut followings = Followings::default();
@@ -190,6 +192,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
     followings.transitions = world.check()?;
     followings.replacements = world.replacements;
     followings.checkpoints = world.checkpoints;
+    followings.outages = world.outages;
     followings.kept = world.kept;
     Ok(followings)
 }
@@ -302,12 +305,28 @@ impl World {
             }
             6 if self.rng.random_bool(0.4) => self.replace(life)?,
             7 if self.rng.random_bool(0.3) => self.weigh(life)?,
+            8 if self.rng.random_bool(0.3) => self.outage(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
                 self.follow(life, which)?;
             }
         }
         if self.disk.is_off() { Err("the power is off".to_owned()) } else { Ok(()) }
+    }
+
+    /// A partition is said to take no rows, or to take them again.
+    fn outage(&mut self, life: &Life) -> Result<(), String> {
+        let commands = life.log.internal(InternalLog::Commands);
+        let out = outages::out_before(&life.log, commands.ends().durable_end)?;
+        let stream = ["climate", "averages"][self.rng.random_range(0..2)].to_owned();
+        let place = PartitionPlace { stream, partition: PartitionId(self.rng.random_range(0..2)) };
+        let command = match out.contains(&place) {
+            true => Command::PartitionIn { place },
+            false => Command::PartitionOut { place, why: "the seed says so".to_owned() },
+        };
+        let at = EventTime(self.clock.wall_us());
+        self.outages += 1;
+        durable(&life.log, InternalLog::Commands, command_rows::encode(&[(at, command)]))
     }
 
     fn readings(&mut self, life: &Life) -> Result<(), String> {
@@ -409,82 +428,6 @@ impl World {
     }
 }
 
-fn written(log: &Log, rule: &str) -> Result<Vec<Transition>, String> {
-    let mut written = Vec::new();
-    for which in [InternalLog::Alarms, InternalLog::Rows] {
-        let partition = log.internal(which);
-        let mut reader = partition.reader(partition.ends().log_start);
-        while let Some(entry) = reader.next().map_err(text)? {
-            if let EntryBody::Rows(batch) = &entry.body {
-                let all = transition_rows::decode(batch).map_err(text)?;
-                written.extend(all.into_iter().filter(|t| t.rule == rule));
-            }
-        }
-    }
-    Ok(written)
-}
-
-/// What a run that was never cut gives over the final log: its transitions, its state, and what it wrote into a stream.
-type Reference = (Vec<Transition>, Option<RunnerState>, Vec<Derived>);
-
-fn reference(log: &Arc<Log>, rule: &str) -> Result<Reference, String> {
-    let references = ReferenceTables::open(Arc::clone(log)).map_err(text)?;
-    let value = log.catalog().get("rules", rule).map_err(text)?.ok_or("the rule is gone")?;
-    let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
-    let planned = stored.planned(&relations(log, &references)).map_err(text)?;
-    let mut versions = stored.open_all(log, &planned).map_err(text)?;
-    let (mut transitions, mut derived) = (Vec::new(), Vec::new());
-    while let Step::Taken { mut outputs, .. } = versions.step(None)? {
-        derived.append(&mut outputs.derived);
-        transitions.extend(outputs.told());
-    }
-    Ok((transitions, versions.state().map(|(state, ..)| state), derived))
-}
-
-/// Whether the stream that a rule writes holds each of its rows once, partition by partition in the
-/// order of their ordinals, with the ticks in between.
-fn same_readings(log: &Log, rule: &str, derived: &[Derived]) -> Result<(), String> {
-    let Some(stream) = log.streams().get(rule) else { return Ok(()) };
-    let (mut written, mut told, mut ticks) = (Vec::new(), Vec::new(), i64::MIN);
-    for partition in stream.partitions() {
-        let mut reader = partition.reader(partition.ends().log_start);
-        let (mut last, mut ticked) = (None, i64::MIN);
-        while let Some(entry) = reader.next().map_err(text)? {
-            if let EntryBody::Tick { event_time, .. } = entry.body {
-                if event_time.0 <= ticked {
-                    return Err(format!("P6: {rule} said a tick twice"));
-                }
-                (ticked, ticks) = (event_time.0, ticks.max(event_time.0));
-            }
-            let EntryBody::Rows(batch) = &entry.body else { continue };
-            let (times, values) = (batch.column(0), batch.column(2));
-            for (row, ordinal) in ordinals(batch, RULE_UID).enumerate() {
-                if ordinal <= last {
-                    return Err(format!("P6: {rule} wrote {ordinal:?} after {last:?}"));
-                }
-                last = ordinal;
-                let time = times.as_primitive::<TimestampMicrosecondType>().value(row);
-                written.push((ordinal, time, values.as_primitive::<Float64Type>().value(row)));
-            }
-        }
-    }
-    written.sort_by_key(|(ordinal, ..)| *ordinal);
-    for one in derived {
-        let Derived::Rows(rows) = one else { continue };
-        let values = rows.fields.column(0).as_primitive::<Float64Type>().values();
-        let of = rows.times.iter().zip(values).zip(rows.first_ordinal..);
-        told.extend(of.map(|((time, value), ordinal)| (Some(ordinal), *time, *value)));
-    }
-    let newest = derived.iter().filter_map(|one| match one {
-        Derived::Tick(tick) => Some(tick.event_time.0),
-        Derived::Rows(_) => None,
-    });
-    match written == told && newest.max().unwrap_or(i64::MIN) == ticks {
-        true => Ok(()),
-        false => Err(format!("P6: {rule} wrote {written:?}, the reference says {told:?}")),
-    }
-}
-
 fn weights() -> TableDefinition {
     match parse_statements(TABLE).expect("it is SQL").pop() {
         Some(Statement::CreateTable(table)) => {
@@ -499,13 +442,16 @@ fn weights() -> TableDefinition {
 
 /// A table changes, durably.
 fn change(log: &Log, change: &TableChange) -> Result<(), String> {
-    let mut receipt =
-        log.internal(InternalLog::Tables).append(change.encode(log.append_clock().draw()));
+    durable(log, InternalLog::Tables, change.encode(log.append_clock().draw()))
+}
+
+fn durable(log: &Log, which: InternalLog, batch: RecordBatch) -> Result<(), String> {
+    let mut receipt = log.internal(which).append(batch);
     log.step_committers();
     match receipt.try_take() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.to_string()),
-        None => Err("a table's change was not committed".to_owned()),
+        None => Err(format!("{} was not committed", which.name())),
     }
 }
 
@@ -516,16 +462,6 @@ fn declared() -> weir_ingest::model::StreamDefinition {
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// Where two texts begin to differ, and what stands there.
-fn first_difference(is: &str, expected: &str) -> String {
-    let same = is.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
-    let around = |text: &str| {
-        let (from, to) = (same.saturating_sub(120), (same + 200).min(text.len()));
-        text.get(from..to).unwrap_or(text).to_owned()
-    };
-    format!("is ...{}..., the reference is ...{}...", around(is), around(expected))
 }

@@ -14,6 +14,9 @@ mod diff;
 mod faults;
 mod header;
 mod line;
+#[cfg(debug_assertions)]
+#[path = "../simulation/oracle.rs"]
+mod oracle;
 mod replayed;
 #[cfg(debug_assertions)]
 #[path = "../simulation/rules.rs"]

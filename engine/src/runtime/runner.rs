@@ -19,6 +19,7 @@ mod outage;
 mod readings;
 mod receipts;
 mod recompute;
+mod returns;
 mod sessions;
 mod state;
 mod succession;
@@ -49,6 +50,7 @@ use judging::judge;
 use latest::LatestTrace;
 use nested::Nest;
 use readings::Buffered;
+use returns::Returns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,8 @@ pub struct Runner {
     along: Option<Along>,
     /// Of a rule over TUMBLE or HOP of readings that look at latest values.
     looks: Option<LatestTrace>,
+    /// Of a rule over TUMBLE or HOP.
+    returns: Returns,
     taken: u64,
     late_ordinal: u64,
     error_ordinal: u64,
@@ -156,7 +160,12 @@ impl Runner {
             LatestValues::new(latest.stream, &plan.streams[latest.stream], &latest.joins)
         });
         let tables = Tables { latest: latest.collect(), ..Tables::default() };
-        let looks = matches!(plan.shape, Shape::Windowed(_)) && !plan.latest.is_empty();
+        let looks = match &plan.shape {
+            Shape::Windowed(aggregation) if !plan.latest.is_empty() => {
+                Some(LatestTrace::new(aggregation.grid.panes_per_window()))
+            }
+            Shape::Windowed(_) | Shape::Sessions(_) | Shape::PerReading => None,
+        };
         let (windows, sessions) = match &plan.shape {
             Shape::Windowed(aggregation) => (Some(Windows::new(Arc::clone(aggregation))), None),
             Shape::Sessions(aggregation) => {
@@ -180,7 +189,8 @@ impl Runner {
             windows,
             sessions,
             along: Along::of(&plan),
-            looks: looks.then(LatestTrace::default),
+            looks,
+            returns: Returns::default(),
             plan,
             whole,
             nest: nest.map(Box::new),
@@ -228,7 +238,7 @@ impl Runner {
         let traces = self.along.as_ref().map_or(0, Along::bytes)
             + self.looks.as_ref().map_or(0, LatestTrace::bytes);
         let latest: usize = self.tables.latest.iter().map(LatestValues::bytes).sum();
-        let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes());
+        let below = self.nest.as_ref().map_or(0, |nest| nest.runner.bytes() + nest.bytes());
         latest
             + traces
             + below
@@ -252,7 +262,10 @@ impl Runner {
     fn take(&mut self, input: &Input, out: &mut Outputs) -> Result<(), RunnerError> {
         match input {
             Input::Rows(rows) if rows.is_empty() => {}
-            Input::Rows(rows) => self.take_rows(rows, out)?,
+            Input::Rows(rows) => {
+                self.overtake(rows);
+                self.take_rows(rows, out)?;
+            }
             Input::Tick { stream, .. } if self.only_looks_up(*stream) => {}
             Input::Tick { stream, partition, event_time, flush, appended } => {
                 self.expect_sensors(event_time.0)?;
@@ -362,8 +375,10 @@ impl Runner {
         }
         let timed = self.progress.rule_timed().min(self.term.last());
         if self.plan.shape.grouping().is_some() {
-            // What goes along its series comes into the windows that close now.
-            self.apply_along(timed, appended, out)?;
+            // What goes along its series comes into the windows that close now; FLUSH STREAM closes
+            // them beyond the event time it was said at.
+            let closing = (self.progress.rule_closed() - 1).min(self.term.last());
+            self.apply_along(timed.max(closing), appended, out)?;
         }
         self.close_windows(appended, out)?;
         self.forget_traces();

@@ -35,6 +35,11 @@ impl DatedRows {
         &self.rows
     }
 
+    /// What it takes.
+    pub fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size() + 2 * size_of::<i64>() * self.from.len()
+    }
+
     /// From when each holds.
     pub fn from(&self) -> &[i64] {
         &self.from

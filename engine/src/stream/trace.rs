@@ -1,7 +1,9 @@
 //! What was known where the rows of each open window begin, so that these can be read again from there.
 //!
-//! Promise: beside what is known now, the first value that each change replaced since each open window
-//! began, and nothing of windows that are over: it is bounded by what is known and the open windows.
+//! Promise: beside what is known now, the first value that each change replaced since each segment of the
+//! open windows began, and nothing of windows that are over. A window has at most [`SEGMENTS`] segments
+//! and two halves, however many panes, so it is bounded by that many times what is known; in return rows
+//! are read again from up to a segment earlier.
 //! Elsewhere: what is known, and which windows are over, is the runner's.
 
 use super::grid::PaneIndex;
@@ -12,10 +14,15 @@ use std::hash::Hash;
 /// About what a value that was replaced takes beside itself.
 const NOTED_BYTES: usize = 64;
 
+/// Segments of a window, about.
+pub const SEGMENTS: i64 = 16;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Trace<K, V> {
-    /// By the newest pane that had a row: a row lies in a segment no earlier than its pane.
+    /// Panes of a segment.
+    width: PaneIndex,
+    /// By the newest segment that had a row: a row lies in one no earlier than its pane's.
     segments: BTreeMap<PaneIndex, Segment<K, V>>,
 }
 
@@ -27,19 +34,23 @@ struct Segment<K, V> {
     first: BTreeMap<usize, LaneEvidence>,
 }
 
-impl<K, V> Default for Trace<K, V> {
-    fn default() -> Self {
-        Self { segments: BTreeMap::new() }
-    }
-}
-
 impl<K: Eq + Hash + Clone, V> Trace<K, V> {
+    /// For windows of so many panes.
+    pub fn new(panes: PaneIndex) -> Self {
+        Self { width: (panes / SEGMENTS).max(1), segments: BTreeMap::new() }
+    }
+
     /// A row of `pane` comes next.
     pub fn begin(&mut self, pane: PaneIndex) {
-        if self.segments.last_key_value().is_none_or(|(newest, _)| pane > *newest) {
+        let number = pane.div_euclid(self.width);
+        if self.segments.last_key_value().is_none_or(|(newest, _)| number > *newest) {
             let segment = Segment { before: HashMap::new(), first: BTreeMap::new() };
-            self.segments.insert(pane, segment);
+            self.segments.insert(number, segment);
         }
+    }
+
+    fn last_pane(&self, number: PaneIndex) -> PaneIndex {
+        number * self.width + (self.width - 1)
     }
 
     /// A row that has to be read again when the windows are filled again; nothing while none is open.
@@ -63,18 +74,23 @@ impl<K: Eq + Hash + Clone, V> Trace<K, V> {
 
     /// Forgets the segments that are over; they are the first ones.
     pub fn forget(&mut self, is_over: impl Fn(PaneIndex) -> bool) {
-        while self.segments.first_key_value().is_some_and(|(pane, _)| is_over(*pane)) {
+        while let Some((first, _)) = self.segments.first_key_value() {
+            if !is_over(self.last_pane(*first)) {
+                break;
+            }
             self.segments.pop_first();
         }
     }
 
     fn open(&self, is_over: impl Fn(PaneIndex) -> bool) -> impl Iterator<Item = &Segment<K, V>> {
-        self.segments.iter().skip_while(move |(pane, _)| is_over(**pane)).map(|(_, kept)| kept)
+        let over = move |number: PaneIndex| is_over(self.last_pane(number));
+        self.segments.iter().skip_while(move |(number, _)| over(**number)).map(|(_, kept)| kept)
     }
 
-    /// The first pane that is not over.
+    /// The first pane of the first segment that is not over.
     pub fn from(&self, is_over: impl Fn(PaneIndex) -> bool) -> Option<PaneIndex> {
-        self.segments.keys().copied().find(|pane| !is_over(*pane))
+        let first = self.segments.keys().find(|number| !is_over(self.last_pane(**number)));
+        first.map(|number| number * self.width)
     }
 
     /// The first row of each lane since the windows began that are not over.
@@ -117,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_was_known_where_the_first_open_window_begins_is_found_again() {
-        let mut trace: Trace<&str, i32> = Trace::default();
+        let mut trace: Trace<&str, i32> = Trace::new(1);
         trace.changes(&"a", || panic!("no window is open"));
         trace.begin(1);
         trace.row(row(0, 7));
@@ -139,5 +155,20 @@ mod tests {
         assert_eq!(trace.first_of_lanes(all), [row(0, 9), row(1, 3)]);
         trace.forget(|_| true);
         assert_eq!((trace.from(all), trace.before(all).len()), (None, 0));
+    }
+
+    #[test]
+    fn a_window_of_many_panes_has_few_segments_and_is_read_again_from_the_first_of_one() {
+        let mut trace: Trace<&str, i32> = Trace::new(64);
+        for pane in 0..64 {
+            trace.begin(pane);
+            trace.row(row(0, pane.unsigned_abs()));
+            trace.changes(&"a", || Some(i32::try_from(pane).unwrap()));
+        }
+        assert_eq!(trace.segments.len(), 16);
+        let first_six = |pane| pane <= 5;
+        assert_eq!(trace.from(first_six), Some(4));
+        assert_eq!(trace.before(first_six), HashMap::from([(&"a", Some(&4))]));
+        assert_eq!(trace.first_of_lanes(first_six), [row(0, 4)]);
     }
 }

@@ -45,6 +45,15 @@ struct LaneProgress {
     is_aside: bool,
 }
 
+/// How far a lane was taken to be when its partition took rows again, beyond what these say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    lane: usize,
+    newest: i64,
+    flushed: i64,
+    flushed_windows: i64,
+}
+
 /// Which progress a boundary waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
@@ -167,18 +176,44 @@ impl Progress {
 
     /// A partition takes rows again. It is as far as the rule is, which never goes back (S1): what it
     /// has for windows that were emitted without it is late.
-    pub fn take_in(&mut self, lane: usize) {
+    pub fn take_in(&mut self, lane: usize) -> Return {
+        let to = self.come_up(lane);
+        self.lanes[lane].is_out = false;
+        let newest = self.newest().unwrap_or(NEVER);
+        self.missing.end(lane, newest);
+        to
+    }
+
+    /// A lane that is out has rows again, before anybody said so: they are as late as behind its return.
+    /// `None` if the rule is not ahead of it.
+    pub fn overtake(&mut self, lane: usize) -> Option<Return> {
+        if !self.lanes[lane].is_out {
+            return None;
+        }
+        let before = self.lanes[lane];
+        let to = self.come_up(lane);
+        (self.lanes[lane] != before).then_some(to)
+    }
+
+    fn come_up(&mut self, lane: usize) -> Return {
         let stood = self.stands();
         let lateness = self.lateness_us[self.lanes[lane].stream];
         let progress = &mut self.lanes[lane];
-        progress.is_out = false;
         if stood.watermark > NEVER {
             progress.newest = progress.newest.max(stood.watermark.saturating_add(lateness));
         }
         progress.flushed = progress.flushed.max(stood.timed);
         progress.flushed_windows = progress.flushed_windows.max(stood.closed);
-        let newest = self.newest().unwrap_or(NEVER);
-        self.missing.end(lane, newest);
+        let LaneProgress { newest, flushed, flushed_windows, .. } = *progress;
+        Return { lane, newest, flushed, flushed_windows }
+    }
+
+    /// Takes a lane to be as far as it was at its return.
+    pub fn put_forward(&mut self, to: &Return) {
+        let lane = &mut self.lanes[to.lane];
+        lane.newest = lane.newest.max(to.newest);
+        lane.flushed = lane.flushed.max(to.flushed);
+        lane.flushed_windows = lane.flushed_windows.max(to.flushed_windows);
     }
 
     /// Rows of a lane are gone at this place of its log: what was lost lies between its watermark and

@@ -50,7 +50,7 @@ impl Session {
     /// # Errors
     /// The first statement that is refused; the detail says which ones were done before it.
     pub async fn run(&self, text: &str, params: &Parameters) -> Result<Reply, QueryError> {
-        let question = Question::new(text, params);
+        let question = Asked::new(text, params);
         if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
             return Ok(Reply::Rows(self.ask(How::Kept(kept), &question).await?));
         }
@@ -84,7 +84,7 @@ impl Session {
     /// # Errors
     /// The text is not one question, or it is refused.
     pub async fn query(&self, text: &str, params: &Parameters) -> Result<Answer, QueryError> {
-        let question = Question::new(text, params);
+        let question = Asked::new(text, params);
         if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
             return self.ask(How::Kept(kept), &question).await;
         }
@@ -97,11 +97,7 @@ impl Session {
         }
     }
 
-    async fn one(
-        &self,
-        statement: Statement,
-        question: &Question<'_>,
-    ) -> Result<Outcome, QueryError> {
+    async fn one(&self, statement: Statement, question: &Asked<'_>) -> Result<Outcome, QueryError> {
         match statement {
             Statement::Query(statement) => {
                 Ok(Outcome::Rows(self.ask(How::Said(*statement), question).await?))
@@ -121,7 +117,7 @@ impl Session {
         }
     }
 
-    async fn ask(&self, how: How, question: &Question<'_>) -> Result<Answer, QueryError> {
+    async fn ask(&self, how: How, question: &Asked<'_>) -> Result<Answer, QueryError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let concurrent_max = self.limits.concurrent_max;
         let permit = permit.map_err(|_| QueryError::Busy { concurrent_max })?;
@@ -138,7 +134,7 @@ impl Session {
     async fn start(
         &self,
         how: How,
-        question: &Question<'_>,
+        question: &Asked<'_>,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let plan = match how {
             How::Kept(Kept::Physical(plan)) => plan,
@@ -157,7 +153,7 @@ impl Session {
         &self,
         state: &SessionState,
         plan: &LogicalPlan,
-        question: &Question<'_>,
+        question: &Asked<'_>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let plan = state.query_planner().create_physical_plan(plan, state).await?;
         let plan = yielding(plan)?;
@@ -172,7 +168,7 @@ impl Session {
         &self,
         state: &SessionState,
         statement: PlannedStatement,
-        question: &Question<'_>,
+        question: &Asked<'_>,
     ) -> datafusion::error::Result<LogicalPlan> {
         let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
@@ -202,11 +198,11 @@ impl Session {
     async fn insert(
         &self,
         statement: InsertStatement,
-        question: &Question<'_>,
+        question: &Asked<'_>,
     ) -> Result<String, QueryError> {
         let InsertStatement { table, columns, source, .. } = statement;
         let source = PlannedStatement::Statement(Box::new(ast::Statement::Query(source)));
-        let question = Question::new(question.text, question.params).among_others();
+        let question = Asked::new(question.text, question.params).among_others();
         let answer = self.ask(How::Said(source), &question).await?;
         let rows = gathered(answer).await?;
         let count = self.insert_rows(&table, columns, rows).await?;
@@ -231,7 +227,7 @@ impl Session {
 }
 
 /// A text and its values.
-struct Question<'q> {
+struct Asked<'q> {
     text: &'q str,
     params: &'q Parameters,
     key: String,
@@ -239,7 +235,7 @@ struct Question<'q> {
     alone: bool,
 }
 
-impl<'q> Question<'q> {
+impl<'q> Asked<'q> {
     fn new(text: &'q str, params: &'q Parameters) -> Self {
         Self { text, params, key: params.key(text), alone: true }
     }

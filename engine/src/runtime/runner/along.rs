@@ -7,6 +7,7 @@
 
 mod again;
 mod kept;
+mod seen; // versions of tables
 
 pub(super) use kept::AlongSaved;
 
@@ -26,6 +27,7 @@ use crate::stream::trace::Trace;
 use crate::stream::window::{LaneEvidence, PaneKey};
 use again::Again;
 use arrow::array::RecordBatch;
+use seen::Seen;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_ingest::model::{AppendTime, EventTime};
@@ -34,6 +36,8 @@ use weir_ingest::model::{AppendTime, EventTime};
 #[derive(Debug, Default)]
 pub(super) struct Along {
     waiting: Waiting,
+    /// What they look at.
+    seen: Seen,
     /// By branch.
     states: Vec<AlongState>,
     taken: u64,
@@ -103,7 +107,10 @@ impl Along {
     pub(super) fn of(plan: &RulePlan) -> Option<Self> {
         let states = plan.branches.iter().map(|_| AlongState::default()).collect();
         let has = plan.branches.iter().any(|branch| branch.along.is_some());
-        let trace = matches!(plan.shape, Shape::Windowed(_)).then(Trace::default);
+        let trace = match &plan.shape {
+            Shape::Windowed(aggregation) => Some(Trace::new(aggregation.grid.panes_per_window())),
+            Shape::Sessions(_) | Shape::PerReading => None,
+        };
         has.then_some(Self { states, trace, ..Self::default() })
     }
 
@@ -115,7 +122,8 @@ impl Along {
     /// About what it takes beside the readings that wait.
     pub(super) fn bytes(&self) -> usize {
         let trace = self.trace.as_ref().map_or(0, Trace::bytes);
-        trace + self.states.iter().map(AlongState::bytes).sum::<usize>()
+        let states: usize = self.states.iter().map(AlongState::bytes).sum();
+        trace + states + self.seen.bytes()
     }
 
     /// Forgets what was known where windows begin that are over.
@@ -152,6 +160,7 @@ impl Runner {
             if time < watermark {
                 self.late_along(&rows, row, watermark, out);
             } else if let Some(along) = &mut self.along {
+                along.seen.note(&self.tables.dated);
                 let tables = Some(Arc::clone(&self.tables.dated));
                 let held = Held { rows: Arc::clone(&rows), row, watermark, tables };
                 along.waiting.insert((time, along.taken), held);

@@ -129,10 +129,11 @@ impl Runner {
 
     /// Forgets what was known where windows begin that are over.
     pub(super) fn forget_traces(&mut self) {
-        if self.along.is_none() && self.looks.is_none() {
+        if self.along.is_none() && self.looks.is_none() && self.returns.is_empty() {
             return;
         }
         let is_over = self.is_over();
+        self.returns.forget(&is_over);
         self.along.iter_mut().for_each(|along| along.forget(&is_over));
         self.looks.iter_mut().for_each(|trace| trace.forget(&is_over));
     }

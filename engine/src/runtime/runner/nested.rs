@@ -41,6 +41,9 @@ pub(super) struct Nest {
     kept: Kept,
 }
 
+/// About what an event time's evidence takes.
+const BEHIND_BYTES: usize = 128;
+
 /// What a row of the SELECT below rests on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Behind {
@@ -109,6 +112,11 @@ impl Nest {
             behind: BTreeMap::new(),
             kept: Kept::default(),
         })
+    }
+
+    /// About what it keeps for the windows above, beside what the runner below does.
+    pub(super) fn bytes(&self) -> usize {
+        self.kept.bytes() + BEHIND_BYTES * self.behind.len()
     }
 
     /// What the SELECT above reads next.
@@ -182,7 +190,7 @@ impl Runner {
         for derived in below.derived {
             let Some(nest) = &mut self.nest else { break };
             let read = nest.input(derived);
-            nest.kept.note(&read);
+            nest.kept.note(read.clone());
             self.take(&read, &mut out)?;
         }
         match input {

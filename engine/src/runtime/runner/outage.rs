@@ -2,10 +2,14 @@
 //! that takes no rows the rule goes on, and says what is missing.
 //!
 //! Promise: which rows came before is decided by the input order alone, so a replay leaves the same
-//! partitions out at the same places (P6).
+//! partitions out at the same places (P6). Rows of a partition that is out are not waited for, and come
+//! no earlier than the rule is: what is over goes on without them, and they are listed as late.
 
 use super::{Judge, Outputs, Runner, RunnerError};
 use crate::alarms::{Command, PartitionPlace, command_rows};
+use crate::sql::plan::Shape;
+use crate::stream::input::{Lane, Rows};
+use crate::stream::watermark::Return;
 use arrow::array::RecordBatch;
 use weir_ingest::model::{AppendTime, partition_of};
 
@@ -32,11 +36,7 @@ impl Runner {
         for (_, command) in &commands {
             match command {
                 Command::PartitionOut { place, .. } => self.out(place),
-                Command::PartitionIn { place } => {
-                    if let Some((_, lane)) = self.lane_of(place) {
-                        self.progress.take_in(lane);
-                    }
-                }
+                Command::PartitionIn { place } => self.back(place, appended),
                 Command::Acknowledge { .. }
                 | Command::Shelve { .. }
                 | Command::Unshelve { .. }
@@ -76,6 +76,33 @@ impl Runner {
                 partition_of(topic, partitions) == place.partition.0
                     && definition.template().match_path(topic).is_some()
             });
+        }
+    }
+
+    fn back(&mut self, place: &PartitionPlace, appended: AppendTime) {
+        let Some((_, lane)) = self.lane_of(place) else { return };
+        let to = self.progress.take_in(lane);
+        self.note_return(appended, to);
+    }
+
+    /// Rows come next; of a partition that is out, too, when it takes rows before anybody said so.
+    pub(super) fn overtake(&mut self, rows: &Rows) {
+        for row in 0..rows.len() {
+            let lane = self.progress.lane(rows.stream, rows.partition(row));
+            if let Some(to) = self.progress.overtake(lane) {
+                self.note_return(rows.appended(row), to);
+            }
+            if matches!(rows.partitions, Lane::Same(_)) {
+                break;
+            }
+        }
+    }
+
+    fn note_return(&mut self, appended: AppendTime, to: Return) {
+        if let (Shape::Windowed(aggregation), Some(newest)) =
+            (&self.plan.shape, self.progress.newest())
+        {
+            self.returns.note(appended, aggregation.grid.pane(newest), to);
         }
     }
 

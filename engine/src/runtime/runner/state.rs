@@ -8,6 +8,7 @@ use super::super::derived::DerivingState;
 use super::along::AlongSaved;
 use super::nested::NestState;
 use super::readings::Buffered;
+use super::returns::Returns;
 use super::succession::Term;
 use super::{Judge, Runner, RunnerError};
 use crate::alarms::{RuleAlarms, RuleAlarmsState, RuleRowsState};
@@ -42,6 +43,7 @@ pub struct RunnerState {
     /// Of readings that look at these and go into windows.
     looked: Vec<LaneEvidence>,
     along: Option<AlongSaved>,
+    returns: Returns,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,19 +67,16 @@ pub(super) struct Resuming {
     /// Inputs up to here were taken before the checkpoint was made.
     until: AppendTime,
     progress: Progress,
+    /// Those that rows read again have still to come to.
+    returns: Returns,
     late: BTreeMap<PaneIndex, u64>,
     counted: Counted,
 }
 
 impl Runner {
-    /// For a checkpoint; `None` on the way back to one, and of windows over readings that look at latest values.
+    /// For a checkpoint; `None` on the way back to one.
     pub fn state(&self) -> Option<RunnerState> {
         if self.resuming.is_some() {
-            return None;
-        }
-        // What rows of such windows met of their watermarks is not told alike after every power cut yet (of
-        // 15,000 simulated histories one differed, in the evidence alone): these rules read their log again.
-        if self.looks.is_some() {
             return None;
         }
         let is_over = self.is_over();
@@ -90,6 +89,8 @@ impl Runner {
             None => None,
         };
         let (latest, looked) = self.looked_at(&is_over);
+        let mut returns = self.returns.clone();
+        returns.forget(&is_over);
         let nest = match &self.nest {
             Some(nest) => Some(nest.state()?),
             None => None,
@@ -112,6 +113,7 @@ impl Runner {
             along,
             latest,
             looked,
+            returns,
             counted: Counted {
                 late_ordinal: self.late_ordinal,
                 error_ordinal: self.error_ordinal,
@@ -191,9 +193,13 @@ impl Runner {
         self.applied = state.applied;
         self.waiting = state.waiting.into_iter().collect();
         self.taken = state.taken;
+        self.returns = state.returns.clone();
+        let forgotten = sabotage::is(Fault::ReturnsForgotten);
+        let returns = if forgotten { Returns::default() } else { state.returns };
         self.resuming = Some(Resuming {
             until,
             progress,
+            returns,
             late: self.windows.as_ref().map(|w| w.late().clone()).unwrap_or_default(),
             counted: state.counted,
         });
@@ -219,10 +225,14 @@ impl Runner {
             }
             return Ok(());
         }
+        if let Some(resuming) = &mut self.resuming {
+            resuming.returns.precede(input.appended(), &mut self.progress);
+        }
         match input {
             Input::Rows(rows) if !rows.is_empty() && self.windows.is_some() => {
                 self.fill_windows(rows)?;
             }
+            Input::Tick { stream, .. } if self.only_looks_up(*stream) => {}
             Input::Tick { stream, partition, event_time, flush, .. } => {
                 let until = self.windows_until(*event_time);
                 let lane = self.progress.lane(*stream, *partition);

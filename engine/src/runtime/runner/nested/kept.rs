@@ -18,6 +18,8 @@ use weir_ingest::model::{AppendTime, EventTime, Offset, PartitionId, SeriesSnaps
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     inputs: VecDeque<Input>,
+    /// What these take, about.
+    bytes: usize,
     /// Those that the open windows have still to be filled with, on the way back to a checkpoint.
     again: VecDeque<Input>,
 }
@@ -39,13 +41,19 @@ enum KeptInput {
 }
 
 impl Kept {
-    pub(super) fn note(&mut self, read: &Input) {
-        self.inputs.push_back(read.clone());
+    pub(super) fn note(&mut self, read: Input) {
+        self.bytes += bytes(&read);
+        self.inputs.push_back(read);
+    }
+
+    /// About what it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Forgets what lies before `first`, the first row that an open window has; all without one.
     pub(super) fn trim(&mut self, first: Option<Offset>) {
-        let Some(first) = first else { return self.inputs.clear() };
+        let first = first.unwrap_or(Offset(u64::MAX));
         while let Some(oldest) = self.inputs.front() {
             let needed = match oldest {
                 Input::Rows(rows) => rows.offset(rows.len() - 1) >= first,
@@ -54,6 +62,7 @@ impl Kept {
             if needed {
                 break;
             }
+            self.bytes -= bytes(oldest);
             self.inputs.pop_front();
         }
     }
@@ -113,7 +122,7 @@ impl Nest {
                     Input::Tick { stream: 0, partition, event_time, flush, appended }
                 }
             };
-            self.kept.inputs.push_back(input);
+            self.kept.note(input);
         }
         Ok(again)
     }
@@ -156,6 +165,15 @@ impl Runner {
         again.front().filter(|next| next.appended() < appended)?;
         again.pop_front()
     }
+}
+
+/// About what an input takes that is kept.
+fn bytes(input: &Input) -> usize {
+    let rows = match input {
+        Input::Rows(rows) => rows.batch.get_array_memory_size(),
+        _ => 0,
+    };
+    size_of::<Input>() + rows
 }
 
 fn from(rows: &Rows, first: Offset) -> Option<Rows> {
