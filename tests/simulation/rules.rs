@@ -305,7 +305,7 @@ impl World {
             }
             6 if self.rng.random_bool(0.4) => self.replace(life)?,
             7 if self.rng.random_bool(0.3) => self.weigh(life)?,
-            8 if self.rng.random_bool(0.3) => self.outage(life)?,
+            8 if self.rng.random_bool(0.6) => self.outage(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
                 self.follow(life, which)?;
@@ -318,8 +318,13 @@ impl World {
     fn outage(&mut self, life: &Life) -> Result<(), String> {
         let commands = life.log.internal(InternalLog::Commands);
         let out = outages::out_before(&life.log, commands.ends().durable_end)?;
-        let stream = ["climate", "averages"][self.rng.random_range(0..2)].to_owned();
-        let place = PartitionPlace { stream, partition: PartitionId(self.rng.random_range(0..2)) };
+        let place = match out.first() {
+            Some(place) if self.rng.random_bool(0.7) => place.clone(),
+            _ => {
+                let stream = ["climate", "averages"][self.rng.random_range(0..2)].to_owned();
+                PartitionPlace { stream, partition: PartitionId(self.rng.random_range(0..2)) }
+            }
+        };
         let command = match out.contains(&place) {
             true => Command::PartitionIn { place },
             false => Command::PartitionOut { place, why: "the seed says so".to_owned() },
