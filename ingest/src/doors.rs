@@ -6,6 +6,7 @@
 
 mod accept;
 mod answer;
+mod asked;
 mod budget;
 mod confirm;
 mod connection;

@@ -4,12 +4,13 @@
 //! partition fails the answer says which rows are confirmed and which are not.
 
 use super::answer::ErrorAnswer;
+use super::asked::{Ack, Asked, Validate};
 use super::budget::{OverBudget, Permit};
 use super::dead_letters;
 use super::producer::Sender;
 use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows, topic_of};
-use crate::log::{AppendError, Appended, CatalogError, Receipt, Source};
+use crate::log::{AppendError, Appended, CatalogError, Receipt};
 use crate::model::{AppendTime, Refusal};
 use axum::Json;
 use axum::http::StatusCode;
@@ -19,15 +20,6 @@ use serde_json::{Map, Value, json};
 
 /// Refused rows an answer lists.
 const REFUSED_LISTED_MAX: usize = 100;
-
-/// What is done with the good rows of a request that has bad ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Validate {
-    /// They are kept.
-    EachRow,
-    /// Nothing is kept.
-    All,
-}
 
 /// What became of a request.
 #[derive(Debug, Default)]
@@ -45,12 +37,11 @@ pub(super) async fn confirm(
     name: &'static str,
     decoded: Decoded,
     mut permit: Permit,
-    validate: Validate,
-    source: Option<Source>,
+    asked: Asked,
     now: AppendTime,
 ) -> Response {
     door.metrics.decoded(&decoded);
-    if validate == Validate::All && !decoded.refused.is_empty() {
+    if asked.validate == Validate::All && !decoded.refused.is_empty() {
         return all_or_nothing(&decoded).into_response();
     }
     let bytes_max = door.limits.partition_bytes_max;
@@ -61,20 +52,63 @@ pub(super) async fn confirm(
     let Decoded { rows, refused, .. } = decoded;
     let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
     let waiting: Vec<(Receipt, Vec<u32>)> = {
-        let mut sender = Sender::new(source);
+        let mut sender = Sender::new(asked.source);
         rows.into_iter().map(|rows| sender.append(rows)).collect()
     };
+    let queued: usize = waiting.iter().map(|(_, indexes)| indexes.len()).sum();
+    let mut under_way = UnderWay { waiting, letters, refused: refused.len(), permit };
     let mut outcome = Outcome::default();
-    for (receipt, indexes) in waiting {
-        outcome.take(receipt.await, indexes);
+    if asked.ack == Ack::None {
+        under_way.take_answered(&mut outcome);
+        if outcome.failures.is_empty() && queued > 0 {
+            tokio::spawn(async move { under_way.finish(&mut Outcome::default()).await });
+            return unheard(queued, &refused);
+        }
     }
-    if let Some(letters) = letters
-        && let Err(error) = letters.await
-    {
-        tracing::warn!(rows = refused.len(), %error, "refused rows could not be kept");
-    }
-    drop(permit);
+    under_way.finish(&mut outcome).await;
     outcome.answer(&refused)
+}
+
+/// Rows on their way into the log, and the bytes they hold until they are there.
+struct UnderWay {
+    waiting: Vec<(Receipt, Vec<u32>)>,
+    letters: Option<Receipt>,
+    refused: usize,
+    permit: Permit,
+}
+
+impl UnderWay {
+    /// Takes the answers that are there at once: a full or a damaged partition is told to anybody.
+    fn take_answered(&mut self, outcome: &mut Outcome) {
+        for (mut receipt, indexes) in std::mem::take(&mut self.waiting) {
+            match receipt.try_take() {
+                Some(result) => outcome.take(result, indexes),
+                None => self.waiting.push((receipt, indexes)),
+            }
+        }
+    }
+
+    /// Waits for the rest.
+    async fn finish(self, outcome: &mut Outcome) {
+        for (receipt, indexes) in self.waiting {
+            outcome.take(receipt.await, indexes);
+        }
+        if let Some(letters) = self.letters
+            && let Err(error) = letters.await
+        {
+            tracing::warn!(rows = self.refused, %error, "refused rows could not be kept");
+        }
+        drop(self.permit);
+    }
+}
+
+/// The answer to one who does not wait.
+fn unheard(queued: usize, refused: &[Refusal]) -> Response {
+    let mut members = Counts::new(0, 0, refused).members();
+    members.remove("accepted");
+    members.remove("duplicates");
+    members.insert("queued".to_owned(), json!(queued));
+    (StatusCode::ACCEPTED, Json(members)).into_response()
 }
 
 /// One partition whose disk is slow must not use up the budget of all (P10).

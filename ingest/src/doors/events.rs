@@ -2,9 +2,9 @@
 
 use super::Door;
 use super::answer::ErrorAnswer;
+use super::asked::asked;
 use super::confirm::confirm;
-use super::producer::source;
-use super::readings::{content_type, decode_off, validate};
+use super::readings::{content_type, decode_off};
 use super::receive::{after_hearing_out, receive};
 use crate::decode::decode_events;
 use axum::extract::{Request, State};
@@ -17,8 +17,7 @@ pub(super) async fn post(State(door): State<Arc<Door>>, request: Request) -> Res
 
 async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
     let (head, mut body) = request.into_parts();
-    let asked = validate(&head.uri).and_then(|validate| Ok((validate, source(&head.headers)?)));
-    let (validate, source) = match asked {
+    let asked = match asked(&head) {
         Ok(asked) => asked,
         Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
     };
@@ -30,5 +29,5 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
         decode_events(log.streams(), content_type(&headers), attribute, bytes, now)
     })
     .await?;
-    Ok(confirm(door, "events", decoded, permit, validate, source, now).await)
+    Ok(confirm(door, "events", decoded, permit, asked, now).await)
 }

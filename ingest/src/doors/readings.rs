@@ -2,13 +2,13 @@
 
 use super::Door;
 use super::answer::ErrorAnswer;
-use super::confirm::{Validate, confirm};
-use super::producer::source;
+use super::asked::asked;
+use super::confirm::confirm;
 use super::receive::{Received, after_hearing_out, receive};
 use crate::decode::{BodyError, BodyKind, Decoded, decode_body};
 use crate::log::Log;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 
@@ -23,8 +23,7 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
     let (head, mut body) = request.into_parts();
     let content_type = content_type(&head.headers).map(str::to_owned);
     let kind = BodyKind::of(content_type.as_deref()).map_err(refuse_body);
-    let asked = kind.and_then(|_| Ok((validate(&head.uri)?, source(&head.headers)?)));
-    let (validate, source) = match asked {
+    let asked = match kind.and_then(|_| asked(&head)) {
         Ok(asked) => asked,
         Err(error) => return Err(after_hearing_out(&head.headers, &mut body, error).await),
     };
@@ -34,7 +33,7 @@ async fn take(door: &Door, request: Request) -> Result<Response, ErrorAnswer> {
         decode_body(log.streams(), content_type.as_deref(), bytes, now)
     };
     let (decoded, permit) = decode_off(door, received, decode).await?;
-    Ok(confirm(door, "readings", decoded, permit, validate, source, now).await)
+    Ok(confirm(door, "readings", decoded, permit, asked, now).await)
 }
 
 /// Decodes here if that is quick, elsewhere if it is not.
@@ -62,23 +61,6 @@ pub(super) async fn decode_off(
 
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
-}
-
-/// `?validate=all`.
-pub(super) fn validate(uri: &Uri) -> Result<Validate, ErrorAnswer> {
-    let mut validate = Validate::EachRow;
-    for pair in uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
-        validate = match pair {
-            "validate=all" => Validate::All,
-            "validate=each" => Validate::EachRow,
-            _ => {
-                let message = format!("the parameter '{pair}' is not known");
-                return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
-                    .hint("?validate=all takes nothing unless every row is good"));
-            }
-        };
-    }
-    Ok(validate)
 }
 
 /// A body of which nothing can be taken.

@@ -1,5 +1,6 @@
 //! Real sockets against the doors: what is taken, what is refused, and that nothing else is harmed.
 
+mod acks;
 mod client;
 mod http2;
 mod producers;
