@@ -24,6 +24,7 @@ mod measured;
 mod opening;
 mod overlay;
 mod partition;
+mod partition_log;
 #[doc(hidden)]
 pub mod probe;
 mod producer;
@@ -51,12 +52,15 @@ pub use catalog::Catalog;
 pub(crate) use catalog::Change;
 pub use dedupe::{Admission, DedupeWindow};
 pub use entry::{Ends, EntryBody, LogEntry, PartitionState, Restart, SegmentInfo, TickKind};
-pub use errors::{AppendError, CatalogError, OpenError, ReadError, StreamChangeError, TrimError};
+pub use errors::{
+    AppendError, CatalogError, GroupError, OpenError, ReadError, StreamChangeError, TrimError,
+};
 pub use groups::GroupPosition;
 pub use holds::{HeldBy, Hold};
 pub use internal::InternalLog;
 pub use measured::{Distribution, Measure, Measured, Refused};
 pub use partition::Partition;
+pub use partition_log::{EntryReader, PartitionLog};
 pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};

@@ -103,6 +103,32 @@ pub enum TrimError {
         /// Why not.
         detail: Arc<str>,
     },
+    /// The cluster that keeps them did not remove them.
+    #[error("the oldest rows of partition {partition} were not removed: {detail}")]
+    Elsewhere {
+        /// Which.
+        partition: PartitionId,
+        /// Why not.
+        detail: Arc<str>,
+    },
+}
+
+/// The position of a consumer group cannot be read or changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GroupError {
+    /// The catalog that keeps it.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The cluster that keeps it.
+    #[error("the position of the group '{group}' in partition {partition}: {detail}")]
+    Elsewhere {
+        /// Whose.
+        group: String,
+        /// Where.
+        partition: PartitionId,
+        /// What happened.
+        detail: Arc<str>,
+    },
 }
 
 /// Rows were not confirmed.
@@ -121,6 +147,14 @@ pub enum AppendError {
         partition: PartitionId,
         /// What happened.
         detail: Arc<str>,
+    },
+    /// More waits for its confirmation than may. Nothing was stored; retry later.
+    #[error(
+        "partition {partition} takes nothing now, too much waits for its confirmation; retry later"
+    )]
+    Busy {
+        /// Which.
+        partition: PartitionId,
     },
     /// The log is stopping or the stream was dropped. Nothing was stored.
     #[error("the log is stopped")]

@@ -89,7 +89,7 @@ impl Refused {
 
     fn of(error: &AppendError) -> Self {
         match error {
-            AppendError::Full { .. } => Self::Full,
+            AppendError::Full { .. } | AppendError::Busy { .. } => Self::Full,
             AppendError::Unknown { .. } => Self::Unknown,
             AppendError::TooLarge { .. } => Self::TooLarge,
             AppendError::Catalog(_) => Self::Catalog,

@@ -43,7 +43,8 @@ impl Receipt {
         (sender, Self { partition, answer: Answer::Waiting(receiver) })
     }
 
-    pub(crate) fn known(partition: PartitionId, result: AppendResult) -> Self {
+    /// One that is answered already.
+    pub fn known(partition: PartitionId, result: AppendResult) -> Self {
         Self { partition, answer: Answer::Known(Some(result)) }
     }
 
