@@ -19,15 +19,14 @@ pub mod mqtt;
 mod producer;
 mod readings;
 mod receive;
-mod render;
 
 pub use accept::{ListenError, listen, serve};
 pub use answer::ErrorAnswer;
 pub use budget::{IngestBudget, OverBudget, Permit};
 pub use dead_letters::dead_letters_schema;
 pub use metrics::Metrics;
-pub use render::reading_json;
 
+pub use crate::decode::reading_json;
 use crate::log::Log;
 use crate::model::{AppendTime, Limits};
 use axum::Router;

@@ -9,4 +9,6 @@ pub mod model; // the words
 pub mod io; // the seams: disk and clock
 pub mod log; // columns become durable
 pub mod decode; // bytes become columns
+#[cfg(feature = "kafka")]
+pub mod kafka; // the log, kept by a cluster
 pub mod doors; // bytes arrive

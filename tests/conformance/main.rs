@@ -1,10 +1,17 @@
 //! What a log promises, put to every log there is.
 //!
-//! Promise: one suite (`suite`) runs against a vector in memory and against the log on this machine's
-//! disk; what differs between them is said in their `Subject`, nowhere else.
+//! Promise: one suite (`suite`) runs against a vector in memory, against the log on this machine's disk
+//! and against topics of Kafka; what differs between them is said in their `Subject`, nowhere else.
 
+#[cfg(feature = "kafka")]
+#[path = "../kafka/broker.rs"]
+mod broker;
 mod embedded;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod readings;
+#[cfg(feature = "kafka")]
+mod real;
 mod subject;
 mod suite;
 mod vec_model;
@@ -45,3 +52,7 @@ macro_rules! keeps_its_promises {
 
 keeps_its_promises!(vector, crate::vec_model::subject);
 keeps_its_promises!(this_machine, crate::embedded::subject);
+#[cfg(feature = "kafka")]
+keeps_its_promises!(a_topic, crate::kafka::subject);
+#[cfg(feature = "kafka")]
+keeps_its_promises!(apache_kafka, crate::real::subject);

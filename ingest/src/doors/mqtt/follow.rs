@@ -6,7 +6,7 @@
 use super::MqttDoor;
 use super::hub::Row;
 use super::message::{Message, Place};
-use crate::doors::render::reading_json;
+use crate::decode::reading_json;
 use crate::log::{EntryBody, InternalLog, LogEntry, Partition, PartitionReader, ReadError, Stream};
 use crate::model::{PartitionId, SeriesId, SeriesSnapshot, reading};
 use arrow::array::RecordBatch;

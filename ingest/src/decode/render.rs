@@ -1,7 +1,7 @@
-//! Rows of the log as what leaves by a door.
+//! Rows of the log as what leaves it: the way back from columns to JSON.
 //!
 //! Promise: one stored reading is `{"topic":...,"time":...,<fields that are not null>}`, the same at every
-//! door.
+//! door; what goes into a log that others read decodes to the same row again.
 
 use crate::model::{EventTime, reading};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -12,8 +12,22 @@ use std::fmt::Write;
 
 /// The JSON text of row `row` of a stored batch.
 pub fn reading_json(batch: &RecordBatch, row: usize, topic: &str) -> String {
-    let time = rfc3339(EventTime(reading::time_column(batch)[row]));
-    let mut json = format!("{{\"topic\":{},\"time\":\"{time}\"", Value::from(topic));
+    let time = EventTime(reading::time_column(batch)[row]);
+    written(batch, row, topic, ("time", time))
+}
+
+/// As [`reading_json`], as its sender wrote it: the time that was sent, under the stream's name for it.
+#[cfg(feature = "kafka")]
+pub(crate) fn sent_json(batch: &RecordBatch, row: usize, topic: &str, time_field: &str) -> String {
+    let stamped = batch.column_by_name(reading::SOURCE_TIME).filter(|c| c.is_valid(row));
+    let sent = stamped.map(|c| c.as_primitive::<TimestampMicrosecondType>().value(row));
+    let time = sent.unwrap_or_else(|| reading::time_column(batch)[row]);
+    written(batch, row, topic, (time_field, EventTime(time)))
+}
+
+fn written(batch: &RecordBatch, row: usize, topic: &str, time: (&str, EventTime)) -> String {
+    let (time_field, time) = (Value::from(time.0), rfc3339(time.1));
+    let mut json = format!("{{\"topic\":{},{time_field}:\"{time}\"", Value::from(topic));
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).skip(2) {
         let hidden = [reading::SOURCE_TIME, reading::DEDUPE].contains(&field.name().as_str());
         if hidden || column.is_null(row) {
