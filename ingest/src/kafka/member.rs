@@ -82,10 +82,9 @@ impl Member {
         if let Some(said) = said() {
             return Some(said);
         }
-        match self.consumer.poll(wait) {
-            Some(Err(error)) => tracing::debug!(%error, group = %self.group, "the group waits"),
-            // What is assigned is paused.
-            Some(Ok(_)) | None => {}
+        // What is assigned is paused: only the group is heard.
+        if let Some(Err(error)) = self.consumer.poll(wait) {
+            tracing::debug!(%error, group = %self.group, "the group waits");
         }
         said()
     }
