@@ -7,7 +7,7 @@ use super::answer::ErrorAnswer;
 use super::asked::{Ack, Asked, Validate};
 use super::budget::{OverBudget, Permit};
 use super::dead_letters;
-use super::producer::Sender;
+use super::producer::{Sender, one_each};
 use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows, topic_of};
 use crate::log::{AppendError, Appended, CatalogError, Receipt};
@@ -50,11 +50,17 @@ pub(super) async fn confirm(
         return over_budget(error).into_response();
     }
     let Decoded { rows, refused, .. } = decoded;
-    let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
-    let waiting: Vec<(Receipt, Vec<u32>)> = {
-        let mut sender = Sender::new(asked.source);
-        rows.into_iter().map(|rows| sender.append(rows)).collect()
+    let rows = match asked.source {
+        None => rows,
+        Some(_) => match one_each(rows) {
+            Ok(rows) => rows,
+            Err(refused) => return refused.into_response(),
+        },
     };
+    let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
+    let sender = Sender::new(asked.source);
+    let waiting: Vec<(Receipt, Vec<u32>)> =
+        rows.into_iter().map(|rows| sender.append(rows)).collect();
     let queued: usize = waiting.iter().map(|(_, indexes)| indexes.len()).sum();
     let mut under_way = UnderWay { waiting, letters, refused: refused.len(), permit };
     let mut outcome = Outcome::default();
@@ -122,9 +128,7 @@ pub(super) fn room(bytes_max: usize, rows: &[DecodedRows]) -> Result<(), OverBud
 }
 
 pub(super) fn append(rows: DecodedRows) -> (Receipt, Vec<u32>) {
-    let DecodedRows { stream, partition, batch, indexes } = rows;
-    let receipt = stream.partitions()[partition.0 as usize].append(batch);
-    (receipt, indexes)
+    Sender::new(None).append(rows)
 }
 
 impl Outcome {

@@ -34,16 +34,25 @@ impl Partition {
         self.core.lock().producers.newest(producer)
     }
 
-    fn append_rows(&self, batch: RecordBatch, source: Option<Source>) -> Receipt {
-        let bytes = batch_bytes(&batch);
-        let bytes_max = Limits::FRAME_BODY_BYTES_MAX - FRAME_SLACK_BYTES;
-        let rows = batch.num_rows();
-        if rows > Limits::FRAME_ROWS_MAX || bytes > bytes_max {
-            let rows_max = Limits::FRAME_ROWS_MAX;
-            let refused = AppendError::TooLarge { rows, bytes, rows_max, bytes_max };
-            return self.refused(refused);
+    /// The bytes of these batches, if together they are not more than one append takes.
+    /// # Errors
+    /// [`AppendError::TooLarge`].
+    pub fn check_size(batches: &[RecordBatch]) -> Result<usize, AppendError> {
+        let (rows_max, bytes_max) =
+            (Limits::FRAME_ROWS_MAX, Limits::FRAME_BODY_BYTES_MAX - FRAME_SLACK_BYTES);
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        let bytes = batches.iter().map(batch_bytes).sum();
+        if rows > rows_max || bytes > bytes_max {
+            return Err(AppendError::TooLarge { rows, bytes, rows_max, bytes_max });
         }
-        self.enqueue(Payload::Rows { batch, source }, bytes)
+        Ok(bytes)
+    }
+
+    fn append_rows(&self, batch: RecordBatch, source: Option<Source>) -> Receipt {
+        match Self::check_size(std::slice::from_ref(&batch)) {
+            Ok(bytes) => self.enqueue(Payload::Rows { batch, source }, bytes),
+            Err(refused) => self.refused(refused),
+        }
     }
 
     /// Queues a tick.
