@@ -1,16 +1,17 @@
 //! Reading a partition: frame by frame, never past the durable end (L4).
 //!
-//! Promise: a checksum is verified before the rows are looked at; rows are not copied.
+//! Promise: a checksum is verified before the rows are looked at, and that they are of this partition, segment
+//! and place: a disk may have written something else there. Rows are not copied.
 
 use super::entry::{EntryBody, LogEntry};
 use super::errors::ReadError;
-use super::frame::{FrameKind, FrameSchemas, decode_rows};
+use super::frame::{FrameKind, FrameSchemas, Header, decode_rows};
 use super::partition::Partition;
 use super::published::{Cursor, Published, entry};
 use super::segment::SegmentId;
 use super::window::Window;
 use crate::io::{File, Open};
-use crate::model::Offset;
+use crate::model::{Offset, SchemaId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub struct PartitionReader {
     scope: Scope,
     rows: Wanted,
     open: Option<OpenFile>,
+    /// Where a frame begins whose first offset is known: behind the last one, or where the index points.
+    expected: Option<(Cursor, Offset)>,
     position: Offset,
     /// Bytes of frames read from files.
     bytes_read: u64,
@@ -81,7 +84,7 @@ enum Step {
 impl PartitionReader {
     pub(super) fn from_offset(partition: Arc<Partition>, from: Offset) -> Self {
         let (scope, rows) = (Scope::All, Wanted::All);
-        Self { partition, at: None, from, scope, rows, open: None, position: from, bytes_read: 0 }
+        Self::new(partition, None, from, (scope, rows))
     }
 
     /// Only frames whose rows came with ids.
@@ -96,17 +99,17 @@ impl PartitionReader {
             found.map(|s| Cursor { segment: s.id, position: 0 })
         });
         let scope = at.map_or(Scope::Nothing, |at| Scope::One(at.segment));
-        let rows = Wanted::All;
-        Self {
-            partition,
-            at,
-            from: segment,
-            scope,
-            rows,
-            open: None,
-            position: segment,
-            bytes_read: 0,
-        }
+        Self::new(partition, at, segment, (scope, Wanted::All))
+    }
+
+    fn new(
+        partition: Arc<Partition>,
+        at: Option<Cursor>,
+        from: Offset,
+        (scope, rows): (Scope, Wanted),
+    ) -> Self {
+        let (open, expected) = (None, None);
+        Self { partition, at, from, scope, rows, open, expected, position: from, bytes_read: 0 }
     }
 
     /// The next frame; `None` at the durable end, for now.
@@ -181,7 +184,8 @@ impl PartitionReader {
 
     /// Finds the place of `self.position`, or says which rows before the oldest kept are gone.
     fn place(&mut self, published: &Published, behind: Behind) -> Step {
-        let Some(at) = seek(published, self.position) else { return Step::End };
+        let Some((at, offset)) = seek(published, self.position) else { return Step::End };
+        self.expected = offset.map(|offset| (at, offset));
         let start = published.log_start();
         let from_the_start = behind == Behind::NotYet && self.position == Offset(0);
         if self.position < start && !from_the_start {
@@ -214,7 +218,11 @@ impl PartitionReader {
         let io = |e: std::io::Error| ReadError::Io { partition: id, detail: e.to_string().into() };
         let header = open.window.header(open.file.as_ref(), at.position, limit).map_err(io)?;
         let header = header.ok_or_else(|| rot("no valid frame header"))?;
+        if !self.expects(&header, at, open.schemas.id) {
+            return Err(rot("a frame that belongs somewhere else"));
+        }
         let next = Cursor { segment: at.segment, position: at.position + header.frame_bytes() };
+        self.expected = Some((next, header.end_offset()));
         self.bytes_read += header.frame_bytes();
         if self.rows == Wanted::WithIds && header.kind == FrameKind::Data && !header.hidden.dedupe {
             self.open = Some(open);
@@ -245,11 +253,28 @@ impl PartitionReader {
         })?;
         Ok(OpenFile { id, schemas: Arc::clone(schemas), file, window: Window::default() })
     }
+
+    /// Whether a frame that is whole is the one to stand there.
+    fn expects(&self, header: &Header, at: Cursor, schema: SchemaId) -> bool {
+        let expected = match at.position {
+            0 => Some(at.segment.base),
+            _ => self.expected.filter(|(place, _)| *place == at).map(|(_, offset)| offset),
+        };
+        header.partition_uid == self.partition.uid()
+            && header.log_epoch == at.segment.epoch
+            && header.schema_id == schema
+            && expected.is_none_or(|offset| header.base_offset == offset)
+    }
 }
 
-/// Where to start for `from`: at or before the first frame that ends above it or stands at it.
-fn seek(published: &Published, from: Offset) -> Option<Cursor> {
+/// Where to start for `from`: at or before the first frame that ends above it or stands at it; the offset
+/// that begins there, if the index says so.
+fn seek(published: &Published, from: Offset) -> Option<(Cursor, Option<Offset>)> {
     let holds = |s: &&super::published::PublishedSegment| s.summary.end_offset >= from;
     let segment = published.segments.iter().find(holds).or(published.segments.last())?;
-    Some(Cursor { segment: segment.id, position: segment.summary.seek(from) })
+    let position = segment.summary.seek(from);
+    let index = &segment.summary.index;
+    let known = index.binary_search_by_key(&position, |entry| entry.position);
+    let offset = known.ok().map(|entry| index[entry].offset);
+    Some((Cursor { segment: segment.id, position }, offset))
 }

@@ -1,4 +1,5 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
+mod misplaced;
 mod producers;
 mod repair;
 mod retention;
