@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_ingest::io::{Clock, Disk, RealClock, RealDisk};
 use weir_ingest::log::{
-    InternalLog, Log, LogConfig, Partition, PartitionState, RepairMode, repair,
+    InternalLog, Log, LogConfig, Partition, PartitionState, RepairMode, Unreadable, repair,
 };
 use weir_ingest::model::EventTime;
 
@@ -75,10 +75,20 @@ fn verify(log: &Log) -> Result<()> {
             println!("{}: {why}", partition.name());
         }
     }
+    let scrubbed = log.scrubbed();
+    for Unreadable { partition, segment, detail } in &scrubbed.unreadable {
+        println!("{partition}: the segment from row {segment} on cannot be read: {detail}");
+    }
+    if !scrubbed.unreadable.is_empty() {
+        let segments = scrubbed.unreadable.len();
+        bail!(
+            "{segments} segments cannot be read and {damaged} partitions are damaged; look at the disk"
+        );
+    }
     if damaged > 0 {
         bail!("{damaged} partitions are damaged; what lies before the places named can be read");
     }
-    println!("every frame is whole ({} bytes of closed segments)", log.scrubbed().bytes);
+    println!("every frame is whole ({} bytes of closed segments)", scrubbed.bytes);
     Ok(())
 }
 

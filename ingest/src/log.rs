@@ -66,7 +66,7 @@ pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
 pub use repair::{Lost, RepairMode, repair};
 pub use room::{Room, RoomMarks};
-pub use scrub::Scrubbed;
+pub use scrub::{Scrubbed, Unreadable};
 pub use streams::{Learned, NameCounts, Route, Stream, Streams};
 pub use ticks::{DueTick, TickOutlook, TickPolicy};
 

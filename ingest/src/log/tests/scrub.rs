@@ -1,9 +1,10 @@
 //! Rot in what nobody reads, and files that were left without a seal.
 
-use crate::io::File;
+use crate::io::{Call, Fault, File, Plan};
 use crate::log::PartitionState;
 use crate::log::test_room::TestRoom;
-use std::io::IoSlice;
+use crate::model::Offset;
+use std::io::{ErrorKind, IoSlice};
 
 fn is_corrupt(room: &TestRoom) -> bool {
     matches!(room.partition().state(), PartitionState::Corrupt(_))
@@ -78,4 +79,60 @@ fn what_a_start_learned_counts_for_that_length_only() {
     }
     let room = room.killed();
     assert_eq!(room.read(0), read, "read from the files where the catalog says nothing useful");
+}
+
+#[test]
+fn a_segment_the_disk_does_not_give_is_said_and_counted_until_it_can_be_read() {
+    let room = TestRoom::new(1024);
+    for _ in 0..6 {
+        room.put(40).unwrap();
+    }
+    let room = room.killed();
+    let segment = room.partition().segments()[2].base_offset;
+    let path = room.files(0)[2].display().to_string();
+    room.disk.plan(Plan::always(Call::Read, &path, Fault::Error(ErrorKind::Other)));
+    room.log.step_scrub(u64::MAX);
+    let scrubbed = room.log.scrubbed();
+    assert_eq!((scrubbed.unreadable.len(), scrubbed.rounds), (1, 1), "{scrubbed:?}");
+    let unreadable = &scrubbed.unreadable[0];
+    assert_eq!((unreadable.partition.as_str(), unreadable.segment), ("climate/0", segment));
+    assert!(segment > Offset(0) && !is_corrupt(&room), "what the disk has is not known");
+    room.disk.behave();
+    room.log.step_scrub(u64::MAX);
+    assert_eq!(room.log.scrubbed().unreadable, []);
+}
+
+#[test]
+fn the_scrubber_finds_rot_in_a_seal_and_in_a_trailer() {
+    for from_the_end in [10, 100] {
+        let room = TestRoom::new(1024);
+        for _ in 0..6 {
+            room.put(40).unwrap();
+        }
+        let file = room.file(3);
+        let at = file.len().unwrap() - from_the_end;
+        let mut byte = [0];
+        file.pread(&mut byte, at).unwrap();
+        file.pwrite(&[IoSlice::new(&[byte[0] ^ 1])], at).unwrap();
+        room.log.step_scrub(u64::MAX);
+        assert!(is_corrupt(&room), "{from_the_end} bytes before the end");
+    }
+}
+
+#[test]
+fn the_scrubber_takes_files_that_were_closed_without_a_seal_as_they_are() {
+    let room = TestRoom::new(1024 * 1024);
+    for _ in 0..3 {
+        room.put(40).unwrap();
+        room.log.step_idle();
+    }
+    room.disk.fail_next(Call::Sync, "streams/", ErrorKind::Other);
+    room.put(40).unwrap();
+    let mut room = room;
+    for _ in 0..3 {
+        room.log.step_scrub(u64::MAX);
+        assert_eq!(room.log.scrubbed().rounds, 1);
+        assert!(!is_corrupt(&room), "{:?}", room.partition().state());
+        room = room.killed();
+    }
 }
