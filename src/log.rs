@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_ingest::io::{Clock, Disk, RealClock, RealDisk};
 use weir_ingest::log::{
-    InternalLog, Log, LogConfig, Partition, PartitionState, RepairMode, Unreadable, repair,
+    InternalLog, Log, LogConfig, Partition, PartitionState, RepairMode, Repaired, Unreadable,
+    repair,
 };
 use weir_ingest::model::EventTime;
 
@@ -96,7 +97,7 @@ fn verify(log: &Log) -> Result<()> {
 fn mend(directory: &Path, mode: RepairMode) -> Result<()> {
     check_directory(directory)?;
     let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
-    let lost = repair(
+    let Repaired { lost, damaged } = repair(
         &(disk as Arc<dyn Disk>),
         &(clock as Arc<dyn Clock>),
         &LogConfig::new(directory),
@@ -114,12 +115,23 @@ fn mend(directory: &Path, mode: RepairMode) -> Result<()> {
             lost.file.display()
         );
     }
+    for (partition, why) in &damaged {
+        println!("{partition} cannot be repaired and stays as it is: {why}");
+    }
     match mode {
+        RepairMode::Plan if lost.is_empty() && !damaged.is_empty() => {}
         RepairMode::Plan if lost.is_empty() => println!("no rows are lost"),
         RepairMode::Plan => println!("nothing was written; --apply writes gaps in their place"),
+        RepairMode::Apply if lost.is_empty() && !damaged.is_empty() => {}
         RepairMode::Apply => println!(
             "repaired; rules whose inputs have gaps now may need REPLAY RULE or RESET RULE"
         ),
+    }
+    if !damaged.is_empty() {
+        bail!(
+            "{} partitions are damaged beyond a repair; bring their files back from a backup",
+            damaged.len()
+        );
     }
     Ok(())
 }

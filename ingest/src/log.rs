@@ -64,7 +64,7 @@ pub use partition_log::{EntryReader, PartitionLog};
 pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
-pub use repair::{Lost, RepairMode, repair};
+pub use repair::{Lost, RepairMode, Repaired, repair};
 pub use room::{Room, RoomMarks};
 pub use scrub::{Scrubbed, Unreadable};
 pub use streams::{Learned, NameCounts, Route, Stream, Streams};

@@ -1,7 +1,8 @@
 //! Repairing damaged partitions: what cannot be read becomes a gap that every reader is told.
 //!
 //! Promise: nothing is thrown away, the file as it was goes to the quarantine first; every frame that
-//! is whole stays where it is, with its offsets; the rows that are lost are named exactly.
+//! is whole stays where it is, with its offsets; the rows that are lost are named exactly; a damage it cannot
+//! repair is said to be there still.
 //! Elsewhere: that a partition is damaged is found by `recovery`, readers and `scrub`.
 
 mod holes;
@@ -14,6 +15,7 @@ use super::overlay::Overlay;
 use super::partition::Partition;
 use super::producer::ProducerTable;
 use super::recovery::{Link, links};
+use super::scrub::Unreadable;
 use super::vouched::{self, Vouched};
 use super::{Log, LogConfig, format};
 use crate::io::{Clock, Disk, Open};
@@ -51,33 +53,49 @@ pub struct Lost {
     pub to: Offset,
 }
 
+/// What a repair found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// Rows of which nothing is left.
+    pub lost: Vec<Lost>,
+    /// Partitions that are damaged, and are left as they are: how.
+    pub damaged: Vec<(String, String)>,
+}
+
 /// A file with what is to become of it.
 #[derive(Debug)]
 struct Patched {
     partition_uid: u64,
+    partition: String,
     link: Link,
     damage: Damage,
 }
 
-/// Looks for damage in every partition of a directory that no server has open; what is lost.
+/// Looks for damage in every partition of a directory that no server has open; what is lost, and what is
+/// damaged beyond a repair, which keeps nobody from the repair of the others.
 /// # Errors
-/// The directory cannot be opened, a file cannot be read or written, or a damage cannot be repaired:
-/// the sentence says which.
+/// The directory cannot be opened, or a file cannot be written.
 pub fn repair(
     disk: &Arc<dyn Disk>,
     clock: &Arc<dyn Clock>,
     config: &LogConfig,
     mode: RepairMode,
-) -> Result<Vec<Lost>, OpenError> {
+) -> Result<Repaired, OpenError> {
     let above = Arc::new(Overlay::new(Arc::clone(disk)));
     let log = opening::open(above, Arc::clone(clock), config.clone(), Pace::SideBySide)?;
     log.step_scrub(u64::MAX);
-    let (mut lost, mut patched) = (Vec::new(), Vec::new());
+    let (mut repaired, mut patched) = (Repaired::default(), Vec::new());
     for partition in log.partitions() {
-        if let PartitionState::Corrupt(_) = partition.state() {
-            look(&log, &partition, &mut lost, &mut patched)?;
+        match look(&log, &partition) {
+            Ok(files) => patched.extend(files),
+            Err(why) => repaired.damaged.push((partition.name().to_owned(), why)),
         }
     }
+    for Unreadable { partition, segment, detail } in log.scrubbed().unreadable {
+        let why = format!("the segment from row {segment} on cannot be read: {detail}");
+        repaired.damaged.push((partition, why));
+    }
+    repaired.lost = patched.iter().flat_map(Patched::lost).collect();
     drop(log);
     if mode == RepairMode::Apply && !patched.is_empty() {
         let directory = &config.directory;
@@ -89,13 +107,24 @@ pub fn repair(
                 .map_err(|source| OpenError::Io { path: file.link.path.clone(), source })?;
             changes.push(file.vouch());
         }
-        changes.extend(lost.iter().map(record));
+        changes.extend(repaired.lost.iter().map(record));
         Catalog::open(disk, &directory.join(CATALOG))?.change(&changes)?;
     }
-    Ok(lost)
+    Ok(repaired)
 }
 
 impl Patched {
+    fn lost(&self) -> impl Iterator<Item = Lost> {
+        self.damage.holes.iter().map(|hole| Lost {
+            partition: self.partition.clone(),
+            file: self.link.path.clone(),
+            at: hole.at,
+            bytes: hole.to - hole.at,
+            from: hole.from,
+            to: hole.next,
+        })
+    }
+
     /// What the catalog says of the file from now on, in place of a seal.
     fn vouch(&self) -> Change {
         let (uid, link) = (self.partition_uid, &self.link);
@@ -109,33 +138,27 @@ impl Patched {
     }
 }
 
-fn look(
-    log: &Log,
-    partition: &Partition,
-    lost: &mut Vec<Lost>,
-    patched: &mut Vec<Patched>,
-) -> Result<(), OpenError> {
-    let (directory, known) = partition.recovery()?;
-    let at = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source: io::Error| OpenError::Io { path, source }
+/// The files of a partition that are to be patched, none if it is not damaged.
+/// # Errors
+/// A sentence: what is damaged, where it cannot be repaired.
+fn look(log: &Log, partition: &Partition) -> Result<Vec<Patched>, String> {
+    let why = match partition.state() {
+        PartitionState::Corrupt(why) => why,
+        PartitionState::Failed(why) => return Err(why),
+        PartitionState::Ready | PartitionState::ReadOnlyFull => return Ok(Vec::new()),
     };
-    for link in links(&log.env, &directory, known).map_err(at(&directory))? {
-        let damage = damage(&link, &known).map_err(at(&link.path))?;
+    let (directory, known) = partition.recovery().map_err(|error| error.to_string())?;
+    let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let mut patched = Vec::new();
+    for link in links(&log.env, &directory, known).map_err(|error| at(&directory, error))? {
+        let damage = damage(&link, &known).map_err(|error| at(&link.path, error))?;
         if damage.holes.is_empty() && damage.without_seal.is_none() {
             continue;
         }
-        lost.extend(damage.holes.iter().map(|hole| Lost {
-            partition: partition.name().to_owned(),
-            file: link.path.clone(),
-            at: hole.at,
-            bytes: hole.to - hole.at,
-            from: hole.from,
-            to: hole.next,
-        }));
-        patched.push(Patched { partition_uid: known.partition_uid, link, damage });
+        let (partition_uid, partition) = (known.partition_uid, partition.name().to_owned());
+        patched.push(Patched { partition_uid, partition, link, damage });
     }
-    Ok(())
+    if patched.is_empty() { Err(why) } else { Ok(patched) }
 }
 
 /// What the catalog keeps of a repair.

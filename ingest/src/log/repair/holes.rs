@@ -1,6 +1,6 @@
 //! Where in a file frames are missing, and the gap frames that take their place, byte for byte.
 
-use crate::log::frame::{ALIGN, FrameKind, HEADER_BYTES, Header};
+use crate::log::frame::{ALIGN, FrameKind, HEADER_BYTES, Header, decode_rows};
 use crate::log::index::{IndexEntry, Summary};
 use crate::log::recovery::{Known, Link};
 use crate::log::window::Window;
@@ -65,6 +65,12 @@ pub(super) fn damage(link: &Link, known: &Known) -> io::Result<Damage> {
         (at, next) = (to, after);
         summary.end_offset = next;
     }
+    if let Some(base) = link.next_base.filter(|base| *base != next) {
+        let file = link.id.file_name();
+        let detail =
+            format!("the rows of {file} end at {next}, and the next file begins at {base}");
+        return Err(io::Error::other(detail));
+    }
     Ok(Damage { holes: found, without_seal: None })
 }
 
@@ -80,7 +86,7 @@ impl Walk<'_> {
         Ok(header.filter(|header| {
             header.partition_uid == self.known.partition_uid
                 && header.log_epoch == self.link.id.epoch
-                && header.schema_id == self.link.schema_id
+                && header.schema_id == self.link.schemas.id
                 && header.series_needed <= self.known.series
                 && header.synced_pos <= at
         }))
@@ -92,7 +98,11 @@ impl Walk<'_> {
         let Some(header) = header else { return Ok(None) };
         let (file, limit) = (self.link.file.as_ref(), self.link.file_bytes);
         let body = self.window.body(file, at, &header, limit)?;
-        Ok(body.filter(|body| header.body_is_whole(body)).map(|_| header))
+        let Some(body) = body.and_then(|body| header.body_in(&body)) else { return Ok(None) };
+        // What readers cannot make rows of is damage, whatever its checksum says.
+        let readable = header.kind != FrameKind::Data
+            || decode_rows(&header, &body, &self.link.schemas).is_ok();
+        Ok(readable.then_some(header))
     }
 
     /// The first whole frame behind a damage that begins at `at`, with room for a gap before it.
@@ -149,7 +159,7 @@ fn gap(link: &Link, from: Offset, to: Offset, body: u64, before: AppendTime) -> 
     let mut header = Header::bare(FrameKind::Gap, from, AppendTime(before.0.saturating_add(1)));
     header.gap_to = to.0;
     header.log_epoch = link.id.epoch;
-    header.schema_id = link.schema_id;
+    header.schema_id = link.schemas.id;
     header.partition_uid = link.partition_uid;
     header.body_len = u32::try_from(body.len()).expect("a body has at most FRAME_BODY_BYTES_MAX");
     header.body_crc = crc32c::crc32c(&body);

@@ -1,14 +1,20 @@
 //! Damage of every kind, and what is left after a repair.
 
-use crate::io::{Disk, File, Open};
+use crate::io::{Call, Disk, Fault, File, Open, Plan};
 use crate::log::test_room::TestRoom;
-use crate::log::{EntryBody, Lost, PartitionState, RepairMode, repair};
+use crate::log::{EntryBody, Lost, PartitionState, RepairMode, Repaired, repair};
 use crate::model::Offset;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
-/// Stops the log, repairs, and starts it again.
+/// Stops the log, repairs all of it, and starts it again.
 fn repaired(room: TestRoom, mode: RepairMode) -> (TestRoom, Vec<Lost>) {
+    let (room, Repaired { lost, damaged }) = tried(room, mode);
+    assert_eq!(damaged, []);
+    (room, lost)
+}
+
+fn tried(room: TestRoom, mode: RepairMode) -> (TestRoom, Repaired) {
     room.between(|disk, clock, config| repair(disk, clock, config, mode).unwrap())
 }
 
@@ -126,4 +132,49 @@ fn a_segment_that_lost_only_its_seal_loses_no_row() {
     assert_eq!(lost, []);
     assert_eq!(room.partition().state(), PartitionState::Ready);
     assert_eq!(read(&room).len(), 20);
+}
+
+#[test]
+fn what_cannot_be_repaired_is_said_and_left_as_it_is() {
+    type Break = fn(&TestRoom);
+    let breaks: [(Break, &str); 4] = [
+        (|room| room.disk.unlink(&room.files(0)[2]).unwrap(), "is gone"),
+        (|room| damage(room.file(2).as_ref(), 0, 64), "is gone or its start is damaged"),
+        (|room| damage(room.file(0).as_ref(), 0, 64), "is gone or its start is damaged"),
+        (
+            |room| {
+                let last = room.files(0).pop().unwrap();
+                room.disk.unlink(&last).unwrap();
+            },
+            "known to be synced is gone",
+        ),
+    ];
+    for (act, says) in breaks {
+        let room = TestRoom::new(8 * 1024);
+        for _ in 0..20 {
+            room.put(40).unwrap();
+        }
+        let room = room.restarted();
+        act(&room);
+        let files = room.files(0);
+        let (room, found) = tried(room, RepairMode::Apply);
+        assert_eq!(found.lost, []);
+        let [(partition, why)] = &found.damaged[..] else { panic!("{says}: {found:?}") };
+        assert_eq!(partition, "climate/0");
+        assert!(why.contains(says), "{why}");
+        assert_eq!(room.files(0), files);
+        assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)));
+    }
+}
+
+#[test]
+fn a_partition_the_disk_does_not_give_is_said_to_be_damaged_still() {
+    let room = TestRoom::new(8 * 1024);
+    for _ in 0..20 {
+        room.put(40).unwrap();
+    }
+    let path = room.files(0)[1].display().to_string();
+    room.disk.plan(Plan::always(Call::Read, &path, Fault::Error(ErrorKind::Other)));
+    let (_, found) = tried(room, RepairMode::Plan);
+    assert_eq!((found.lost.len(), found.damaged.len()), (0, 1), "{found:?}");
 }
