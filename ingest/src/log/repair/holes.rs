@@ -57,7 +57,7 @@ pub(super) fn damage(link: &Link, known: &Known) -> io::Result<Damage> {
         let (to, after) = match walk.resume(at, next)? {
             Some((to, header)) => (to, header.base_offset),
             // Behind it nothing is whole: what was promised of the rest bounds the loss.
-            None => (link.limit, link.next_base.unwrap_or(walk.bound(at, next)?)),
+            None => (link.limit, walk.end(at, next)?),
         };
         let inside = |entry: &&IndexEntry| entry.position > at && entry.position < to;
         let starts = link.index.iter().filter(inside).map(|e| (e.position, e.offset)).collect();
@@ -108,13 +108,27 @@ impl Walk<'_> {
     /// The first whole frame behind a damage that begins at `at`, with room for a gap before it.
     fn resume(&mut self, at: u64, next: Offset) -> io::Result<Option<(u64, Header)>> {
         let mut to = at + HEADER_BYTES as u64;
-        while to < self.link.limit {
+        // Behind the limit of the last file stands the group that nobody has proven, if it is there.
+        let end = self.link.limit + u64::from(self.link.next_base.is_none());
+        while to < end {
             if let Some(header) = self.frame(to, next)? {
                 return Ok(Some((to, header)));
             }
             to += ALIGN;
         }
         Ok(None)
+    }
+
+    /// The offset behind a damage from `at` to the end of what counts.
+    fn end(&mut self, at: u64, next: Offset) -> io::Result<Offset> {
+        if let Some(base) = self.link.next_base {
+            return Ok(base);
+        }
+        // The header of the next group tells, also if its body is torn.
+        match self.header(self.link.limit)?.filter(|header| header.base_offset >= next) {
+            Some(header) => Ok(header.base_offset),
+            None => self.bound(at, next),
+        }
     }
 
     /// An offset that no row which was in the rest of the file can have reached.

@@ -178,3 +178,27 @@ fn a_partition_the_disk_does_not_give_is_said_to_be_damaged_still() {
     let (_, found) = tried(room, RepairMode::Plan);
     assert_eq!((found.lost.len(), found.damaged.len()), (0, 1), "{found:?}");
 }
+
+#[test]
+fn the_last_group_is_kept_where_only_the_one_before_it_is_damaged() {
+    for (torn, kept) in [(false, true), (true, false)] {
+        let room = TestRoom::new(1024 * 1024);
+        for _ in 0..3 {
+            room.put(40).unwrap();
+        }
+        let file = room.file(0);
+        damage(file.as_ref(), position(file.as_ref(), 40), 64);
+        if torn {
+            damage(file.as_ref(), position(file.as_ref(), 80) + 200, 64);
+        }
+        let room = room.killed();
+        assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)));
+        let (room, lost) = repaired(room, RepairMode::Apply);
+        assert_eq!((lost.len(), lost[0].from, lost[0].to), (1, Offset(40), Offset(80)));
+        let mut expected = vec![(0, 40), (-40, -80), (80, 120)];
+        expected.truncate(if kept { 3 } else { 2 });
+        assert_eq!(read(&room), expected);
+        let next = if kept { 120 } else { 80 };
+        assert_eq!(room.put(1).unwrap().base_offset, Offset(next));
+    }
+}
