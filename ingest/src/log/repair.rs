@@ -69,6 +69,8 @@ struct Patched {
     partition: String,
     link: Link,
     damage: Damage,
+    /// Those at its end.
+    producers: ProducerTable,
 }
 
 /// Looks for damage in every partition of a directory that no server has open; what is lost, and what is
@@ -131,8 +133,7 @@ impl Patched {
         match &self.damage.without_seal {
             None => vouched::forget(uid, link.id),
             Some(summary) => {
-                let producers = ProducerTable::default();
-                Vouched::new(uid, link.id, link.length, summary, &producers).put()
+                Vouched::new(uid, link.id, link.length, summary, &self.producers).put()
             }
         }
     }
@@ -149,14 +150,18 @@ fn look(log: &Log, partition: &Partition) -> Result<Vec<Patched>, String> {
     };
     let (directory, known) = partition.recovery().map_err(|error| error.to_string())?;
     let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    let mut patched = Vec::new();
-    for link in links(&log.env, &directory, known).map_err(|error| at(&directory, error))? {
-        let damage = damage(&link, &known).map_err(|error| at(&link.path, error))?;
+    let (mut patched, mut producers) = (Vec::new(), ProducerTable::default());
+    for mut link in links(&log.env, &directory, known).map_err(|error| at(&directory, error))? {
+        let damage = damage(&link, &known, &mut producers).map_err(|e| at(&link.path, e))?;
+        if let Some(sealed) = link.producers.take() {
+            producers = sealed;
+        }
         if damage.holes.is_empty() && damage.without_seal.is_none() {
             continue;
         }
         let (partition_uid, partition) = (known.partition_uid, partition.name().to_owned());
-        patched.push(Patched { partition_uid, partition, link, damage });
+        let producers = producers.clone();
+        patched.push(Patched { partition_uid, partition, link, damage, producers });
     }
     if patched.is_empty() { Err(why) } else { Ok(patched) }
 }

@@ -5,7 +5,8 @@ use crate::io::File;
 use crate::log::env::Env;
 use crate::log::frame::FrameSchemas;
 use crate::log::index::IndexEntry;
-use crate::log::seal::read_seal;
+use crate::log::producer::ProducerTable;
+use crate::log::seal::{Sealed, read_seal};
 use crate::log::segment::SegmentId;
 use crate::model::Offset;
 use std::io;
@@ -29,6 +30,8 @@ pub(in crate::log) struct Link {
     pub(in crate::log) next_base: Option<Offset>,
     /// Of its seal.
     pub(in crate::log) index: Vec<IndexEntry>,
+    /// Those at its end, as its seal has them.
+    pub(in crate::log) producers: Option<ProducerTable>,
 }
 
 /// The files of a partition, oldest first. What is left over is set aside, so call it on a disk that may
@@ -66,6 +69,7 @@ pub(in crate::log) fn links(env: &Env, directory: &Path, known: Known) -> io::Re
             Some(length) => length,
             None => recovery.known_synced(file.id, file.file.as_ref(), 0)?,
         };
+        let producers = seal.as_ref().and_then(Sealed::producers);
         let (limit, index) = seal.map_or_else(
             || (length, Vec::new()),
             |seal| (seal.summary.end_position, seal.summary.index),
@@ -81,6 +85,7 @@ pub(in crate::log) fn links(env: &Env, directory: &Path, known: Known) -> io::Re
             limit,
             next_base: bases.get(n + 1).copied(),
             index,
+            producers,
         })
     };
     chain.into_iter().enumerate().map(link).collect()

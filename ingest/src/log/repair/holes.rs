@@ -1,7 +1,8 @@
 //! Where in a file frames are missing, and the gap frames that take their place, byte for byte.
 
-use crate::log::frame::{ALIGN, FrameKind, HEADER_BYTES, Header, decode_rows};
+use crate::log::frame::{ALIGN, FrameKind, HEADER_BYTES, Header, decode_rows, stored_in};
 use crate::log::index::{IndexEntry, Summary};
+use crate::log::producer::{ProducerTable, Stored};
 use crate::log::recovery::{Known, Link};
 use crate::log::window::Window;
 use crate::model::{AppendTime, Limits, Offset};
@@ -33,15 +34,21 @@ pub(super) struct Damage {
     pub(super) without_seal: Option<Summary>,
 }
 
-/// What is wrong with a file, up to where it is known to have been synced.
-pub(super) fn damage(link: &Link, known: &Known) -> io::Result<Damage> {
+/// What is wrong with a file, up to where it is known to have been synced. `producers` are those at its
+/// start, and then those at its end.
+pub(super) fn damage(
+    link: &Link,
+    known: &Known,
+    producers: &mut ProducerTable,
+) -> io::Result<Damage> {
     let mut walk = Walk { link, known, window: Window::default() };
     let (mut found, mut summary) = (Vec::new(), Summary::empty(link.id.base));
     let (mut at, mut next, mut before) = (0, link.id.base, AppendTime(i64::MIN));
     while at < link.limit {
-        if let Some(header) = walk.frame(at, next)?
+        if let Some((header, sent)) = walk.frame(at, next)?
             && header.base_offset == next
         {
+            sent.into_iter().for_each(|stored| producers.note(stored));
             summary.add(&header, at);
             at += header.frame_bytes();
             next = header.end_offset();
@@ -92,8 +99,8 @@ impl Walk<'_> {
         }))
     }
 
-    /// The whole frame at `at`, of rows at or after `next`.
-    fn frame(&mut self, at: u64, next: Offset) -> io::Result<Option<Header>> {
+    /// The whole frame at `at`, of rows at or after `next`, and who sent them.
+    fn frame(&mut self, at: u64, next: Offset) -> io::Result<Option<(Header, Vec<Stored>)>> {
         let header = self.header(at)?.filter(|header| header.base_offset >= next);
         let Some(header) = header else { return Ok(None) };
         let (file, limit) = (self.link.file.as_ref(), self.link.file_bytes);
@@ -102,7 +109,10 @@ impl Walk<'_> {
         // What readers cannot make rows of is damage, whatever its checksum says.
         let readable = header.kind != FrameKind::Data
             || decode_rows(&header, &body, &self.link.schemas).is_ok();
-        Ok(readable.then_some(header))
+        Ok(readable.then(|| {
+            let sent = stored_in(&header, &body);
+            (header, sent)
+        }))
     }
 
     /// The first whole frame behind a damage that begins at `at`, with room for a gap before it.
@@ -111,7 +121,7 @@ impl Walk<'_> {
         // Behind the limit of the last file stands the group that nobody has proven, if it is there.
         let end = self.link.limit + u64::from(self.link.next_base.is_none());
         while to < end {
-            if let Some(header) = self.frame(to, next)? {
+            if let Some((header, _)) = self.frame(to, next)? {
                 return Ok(Some((to, header)));
             }
             to += ALIGN;

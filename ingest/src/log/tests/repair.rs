@@ -2,7 +2,9 @@
 
 use crate::io::{Call, Disk, Fault, File, Open, Plan};
 use crate::log::test_room::TestRoom;
-use crate::log::{EntryBody, Lost, PartitionState, RepairMode, Repaired, repair};
+use crate::log::{
+    EntryBody, Lost, PartitionState, ProducerId, RepairMode, Repaired, Source, repair,
+};
 use crate::model::Offset;
 use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
@@ -201,4 +203,35 @@ fn the_last_group_is_kept_where_only_the_one_before_it_is_damaged() {
         let next = if kept { 120 } else { 80 };
         assert_eq!(room.put(1).unwrap().base_offset, Offset(next));
     }
+}
+
+#[test]
+fn producers_are_known_after_a_repair_of_a_seal() {
+    let room = TestRoom::new(8 * 1024);
+    let source = |producer: u64, sequence: u64| Source {
+        producer: ProducerId(producer),
+        epoch: 0,
+        sequence,
+        wire_partition: None,
+    };
+    let send = |room: &TestRoom, source| {
+        let receipt = room.partition().append_from(room.rows(40), source);
+        room.log.step_committers();
+        receipt.wait().unwrap()
+    };
+    send(&room, source(1, 0));
+    for n in 0..20 {
+        send(&room, source(2, n));
+    }
+    let closed = room.files(0).len() - 2;
+    let file = room.file(closed);
+    damage(file.as_ref(), file.len().unwrap() - 300, 290);
+    let room = room.killed();
+    assert!(matches!(room.partition().state(), PartitionState::Corrupt(_)));
+    let (room, lost) = repaired(room, RepairMode::Apply);
+    assert_eq!(lost, []);
+    for again in [source(1, 0), source(2, 15), source(2, 16), source(2, 17), source(2, 19)] {
+        assert_eq!(send(&room, again).rows, 0, "{again:?} is stored once");
+    }
+    assert_eq!(read(&room).len(), 21);
 }
