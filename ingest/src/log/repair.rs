@@ -9,12 +9,12 @@ mod holes;
 
 use super::catalog::{Catalog, Change};
 use super::entry::PartitionState;
-use super::errors::OpenError;
+use super::errors::{CatalogError, OpenError};
 use super::opening::{self, CATALOG, LOCK, Pace};
 use super::overlay::Overlay;
 use super::partition::Partition;
 use super::producer::ProducerTable;
-use super::recovery::{Link, links};
+use super::recovery::{Known, Link, links};
 use super::scrub::Unreadable;
 use super::vouched::{self, Vouched};
 use super::{Log, LogConfig, format};
@@ -62,6 +62,14 @@ pub struct Repaired {
     pub damaged: Vec<(String, String)>,
 }
 
+/// What is to be done.
+#[derive(Debug, Default)]
+struct Found {
+    patched: Vec<Patched>,
+    /// What forgets words of the catalog that are wrong.
+    stale: Vec<Change>,
+}
+
 /// A file with what is to become of it.
 #[derive(Debug)]
 struct Patched {
@@ -83,13 +91,14 @@ pub fn repair(
     config: &LogConfig,
     mode: RepairMode,
 ) -> Result<Repaired, OpenError> {
-    let above = Arc::new(Overlay::new(Arc::clone(disk)));
-    let log = opening::open(above, Arc::clone(clock), config.clone(), Pace::SideBySide)?;
-    log.step_scrub(u64::MAX);
-    let (mut repaired, mut patched) = (Repaired::default(), Vec::new());
+    let log = looked_through(disk, clock, config)?;
+    let (mut repaired, mut found) = (Repaired::default(), Found::default());
     for partition in log.partitions() {
         match look(&log, &partition) {
-            Ok(files) => patched.extend(files),
+            Ok(Found { patched, stale }) => {
+                found.patched.extend(patched);
+                found.stale.extend(stale);
+            }
             Err(why) => repaired.damaged.push((partition.name().to_owned(), why)),
         }
     }
@@ -97,22 +106,64 @@ pub fn repair(
         let why = format!("the segment from row {segment} on cannot be read: {detail}");
         repaired.damaged.push((partition, why));
     }
-    repaired.lost = patched.iter().flat_map(Patched::lost).collect();
+    repaired.lost = found.patched.iter().flat_map(Patched::lost).collect();
     drop(log);
-    if mode == RepairMode::Apply && !patched.is_empty() {
-        let directory = &config.directory;
-        let _lock =
-            disk.lock(&directory.join(LOCK)).map_err(|error| format::locked(directory, error))?;
-        let mut changes = Vec::new();
-        for file in &patched {
-            apply(disk.as_ref(), directory, file)
-                .map_err(|source| OpenError::Io { path: file.link.path.clone(), source })?;
-            changes.push(file.vouch());
-        }
-        changes.extend(repaired.lost.iter().map(record));
-        Catalog::open(disk, &directory.join(CATALOG))?.change(&changes)?;
+    let nothing = found.patched.is_empty() && found.stale.is_empty();
+    if mode == RepairMode::Apply && !nothing {
+        write(disk, &config.directory, found, &repaired.lost)?;
+        repaired.add_damaged(&looked_through(disk, clock, config)?);
     }
     Ok(repaired)
+}
+
+/// The log as the next start will find it, all of it read.
+fn looked_through(
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    config: &LogConfig,
+) -> Result<Log, OpenError> {
+    let above = Arc::new(Overlay::new(Arc::clone(disk)));
+    let log = opening::open(above, Arc::clone(clock), config.clone(), Pace::SideBySide)?;
+    log.step_scrub(u64::MAX);
+    Ok(log)
+}
+
+/// Changes the files. What the catalog said of them before is forgotten first: it would lead readers into the
+/// middle of a gap if this ended halfway.
+fn write(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    found: Found,
+    lost: &[Lost],
+) -> Result<(), OpenError> {
+    let _lock =
+        disk.lock(&directory.join(LOCK)).map_err(|error| format::locked(directory, error))?;
+    let catalog = Catalog::open(disk, &directory.join(CATALOG))?;
+    let Found { patched, stale } = found;
+    let mut before = stale;
+    before.extend(patched.iter().map(|file| vouched::forget(file.partition_uid, file.link.id)));
+    before.extend(lost.iter().map(record));
+    catalog.change(&before)?;
+    for file in &patched {
+        apply(disk.as_ref(), directory, file)
+            .map_err(|source| OpenError::Io { path: file.link.path.clone(), source })?;
+    }
+    let instead: Vec<Change> = patched.iter().filter_map(Patched::vouch).collect();
+    Ok(catalog.change(&instead)?)
+}
+
+impl Repaired {
+    /// Those that are damaged all the same.
+    fn add_damaged(&mut self, log: &Log) {
+        for partition in log.partitions() {
+            let known = self.damaged.iter().any(|(name, _)| name == partition.name());
+            if let PartitionState::Corrupt(why) | PartitionState::Failed(why) = partition.state()
+                && !known
+            {
+                self.damaged.push((partition.name().to_owned(), why));
+            }
+        }
+    }
 }
 
 impl Patched {
@@ -127,43 +178,50 @@ impl Patched {
         })
     }
 
-    /// What the catalog says of the file from now on, in place of a seal.
-    fn vouch(&self) -> Change {
+    /// What the catalog says of the file from now on, where its seal is gone.
+    fn vouch(&self) -> Option<Change> {
         let (uid, link) = (self.partition_uid, &self.link);
-        match &self.damage.without_seal {
-            None => vouched::forget(uid, link.id),
-            Some(summary) => {
-                Vouched::new(uid, link.id, link.length, summary, &self.producers).put()
-            }
-        }
+        let summary = self.damage.without_seal.as_ref()?;
+        Some(Vouched::new(uid, link.id, link.length, summary, &self.producers).put())
     }
 }
 
-/// The files of a partition that are to be patched, none if it is not damaged.
+/// What is to be done about a partition; nothing if it is not damaged.
 /// # Errors
 /// A sentence: what is damaged, where it cannot be repaired.
-fn look(log: &Log, partition: &Partition) -> Result<Vec<Patched>, String> {
+fn look(log: &Log, partition: &Partition) -> Result<Found, String> {
     let why = match partition.state() {
         PartitionState::Corrupt(why) => why,
         PartitionState::Failed(why) => return Err(why),
-        PartitionState::Ready | PartitionState::ReadOnlyFull => return Ok(Vec::new()),
+        PartitionState::Ready | PartitionState::ReadOnlyFull => return Ok(Found::default()),
     };
     let (directory, known) = partition.recovery().map_err(|error| error.to_string())?;
     let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    let (mut patched, mut producers) = (Vec::new(), ProducerTable::default());
+    let (mut found, mut producers) = (Found::default(), ProducerTable::default());
     for mut link in links(&log.env, &directory, known).map_err(|error| at(&directory, error))? {
         let damage = damage(&link, &known, &mut producers).map_err(|e| at(&link.path, e))?;
         if let Some(sealed) = link.producers.take() {
             producers = sealed;
         }
         if damage.holes.is_empty() && damage.without_seal.is_none() {
+            // Whole, and damage was met in it: then what the catalog says of it is wrong.
+            if why.contains(&link.id.file_name()) {
+                found.stale.extend(stale(log, &known, &link).map_err(|e| e.to_string())?);
+            }
             continue;
         }
         let (partition_uid, partition) = (known.partition_uid, partition.name().to_owned());
         let producers = producers.clone();
-        patched.push(Patched { partition_uid, partition, link, damage, producers });
+        found.patched.push(Patched { partition_uid, partition, link, damage, producers });
     }
-    if patched.is_empty() { Err(why) } else { Ok(patched) }
+    if found.patched.is_empty() && found.stale.is_empty() { Err(why) } else { Ok(found) }
+}
+
+/// What forgets the word of the catalog for a file, if it has one.
+fn stale(log: &Log, known: &Known, link: &Link) -> Result<Option<Change>, CatalogError> {
+    let uid = known.partition_uid;
+    let said = Vouched::read(&log.env.catalog, uid, link.id, link.length)?;
+    Ok(said.map(|_| vouched::forget(uid, link.id)))
 }
 
 /// What the catalog keeps of a repair.

@@ -235,3 +235,57 @@ fn producers_are_known_after_a_repair_of_a_seal() {
     }
     assert_eq!(read(&room).len(), 21);
 }
+
+/// A closed file without a seal that the catalog has the index of, and two groups in it that are damaged, the
+/// second of them where the index points.
+fn unsealed() -> TestRoom {
+    let room = TestRoom::new(16 * 1024 * 1024);
+    for _ in 0..5 {
+        room.put(4000).unwrap();
+    }
+    room.log.step_idle();
+    let room = room.killed().killed();
+    assert!(!room.log.catalog().list("log/sealed").unwrap().is_empty());
+    let file = room.file(0);
+    for offset in [4000, 8000] {
+        damage(file.as_ref(), position(file.as_ref(), offset), 64);
+    }
+    room
+}
+
+fn is_whole(room: &TestRoom) {
+    assert_eq!(
+        room.partition().reader(Offset(9000)).next().unwrap().unwrap().end_offset(),
+        Offset(12_000)
+    );
+    assert_eq!(read(room), [(0, 4000), (-4000, -12_000), (12_000, 16_000), (16_000, 20_000)]);
+    assert_eq!(room.partition().state(), PartitionState::Ready);
+}
+
+#[test]
+fn a_repair_that_ended_halfway_leaves_nothing_that_leads_into_a_gap() {
+    let room = unsealed();
+    // The first is that of the quarantine; the file has its name then.
+    let named =
+        Plan::next(Call::SyncDirectory, "streams/climate-1/0", Fault::Error(ErrorKind::Other));
+    room.disk.plan(Plan { skip: 1, ..named });
+    let (room, failed) =
+        room.between(|disk, clock, config| repair(disk, clock, config, RepairMode::Apply));
+    assert!(failed.is_err(), "{failed:?}");
+    is_whole(&room);
+    assert_eq!(room.log.catalog().list("log/gap").unwrap().len(), 1);
+}
+
+#[test]
+fn an_index_that_leads_into_a_gap_is_repaired_by_forgetting_it() {
+    let room = unsealed();
+    let (key, index) = room.log.catalog().list("log/sealed").unwrap().remove(0);
+    let (room, _) = repaired(room, RepairMode::Apply);
+    is_whole(&room);
+    room.log.catalog().put("log/sealed", &key, &index).unwrap();
+    let room = room.killed();
+    assert!(room.partition().reader(Offset(9000)).next().is_err());
+    let (room, lost) = repaired(room, RepairMode::Apply);
+    assert_eq!(lost, []);
+    is_whole(&room);
+}
