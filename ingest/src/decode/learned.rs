@@ -47,6 +47,7 @@ impl Drop for Decoder<'_> {
         if self.targets.len() > STREAMS_MAX {
             return;
         }
+        self.shapes.forget_large();
         self.shapes.take_unknown();
         let targets = self.targets.drain(..).map(|t| (t.stream, t.definition)).collect();
         let (known, shapes) = (std::mem::take(&mut self.known), std::mem::take(&mut self.shapes));

@@ -5,8 +5,12 @@
 //! the second way is rare (270-byte rows decode about twice as fast for it).
 
 use super::scan::{ScanError, Scanner, Value, check_depth};
-use crate::model::RefusalReason;
+use crate::model::{Limits, RefusalReason};
 use std::collections::HashSet;
+
+/// Keys and bytes of a shape that is remembered beyond the row it was learned from, and the values of a row.
+pub(super) const KEYS_MAX: usize = 1000;
+const PIECES_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +125,9 @@ impl Shape {
     ) -> Result<usize, RowError> {
         self.clear();
         values.clear();
-        let mut learning = Learning { shape: self, values, form, from: at };
+        let longest = if form == Form::Reading { Limits::ROW_BYTES_MAX } else { usize::MAX };
+        let end_max = at.saturating_add(longest);
+        let mut learning = Learning { shape: self, values, form, from: at, end_max };
         let mut scanner = Scanner::new(text, at);
         if scanner.peek() != Some(b'{') {
             let value = scanner.value(0)?;
@@ -129,6 +135,11 @@ impl Shape {
             return Err(RowError::Refused { reason, end: scanner.at });
         }
         learning.object(&mut scanner, Level::Row, 1)?;
+        if scanner.at > end_max {
+            self.clear();
+            let reason = RefusalReason::TooLarge { bytes: scanner.at - at, limit: longest };
+            return Err(RowError::Refused { reason, end: scanner.at });
+        }
         learning.piece(text, scanner.at, scanner.at);
         match self.repeated_key() {
             None => Ok(scanner.at),
@@ -188,6 +199,12 @@ impl Shape {
         (form == Form::Reading).then(|| self.slot(Level::Row, "topic")).flatten()
     }
 
+    /// Whether it takes more memory than what is remembered may.
+    pub(super) fn is_large(&self) -> bool {
+        let bytes = || self.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
+        self.keys.len() > KEYS_MAX || bytes() > PIECES_BYTES_MAX
+    }
+
     fn clear(&mut self) {
         self.pieces.clear();
         self.keys.clear();
@@ -217,6 +234,8 @@ struct Learning<'l> {
     form: Form,
     /// Where the piece that is being gathered starts.
     from: usize,
+    /// What stands behind is scanned and not kept: the row is too long to be taken.
+    end_max: usize,
 }
 
 impl Learning<'_> {
@@ -261,6 +280,9 @@ impl Learning<'_> {
         }
         let start = scanner.at;
         let value = scanner.value(depth)?;
+        if scanner.at > self.end_max {
+            return Ok(());
+        }
         self.shape.keys.push(Key { level, name: name.into_owned() });
         self.values.push(value);
         self.piece(scanner.text, start, scanner.at);

@@ -1,10 +1,11 @@
 //! The few shapes a sender's rows take turns in.
 //!
-//! Promise: a handful are remembered, the one that followed last time is tried first.
+//! Promise: a handful are remembered, the one that followed last time is tried first. One that takes much
+//! memory is remembered until another is learned, and goes to no other request (P9).
 
 use super::roles::Roles;
 use super::scan::{Span, Text, Value};
-use super::shape::{Form, RowError, Shape};
+use super::shape::{Form, KEYS_MAX, RowError, Shape};
 use super::straight::{Bits, Straight};
 use super::time::Minute;
 use crate::model::{AppendTime, EventTime, RefusalReason, StreamDefinition};
@@ -19,6 +20,8 @@ pub(super) struct Shapes {
     recent: usize,
     evict: usize,
     learned: u64,
+    /// One of them, if it takes more memory than what is remembered may.
+    large: Option<usize>,
     pub(super) values: Vec<Value>,
     /// (target, name, rows) of unknown fields that nobody was told of.
     retired: Vec<(usize, String, u64)>,
@@ -140,6 +143,7 @@ impl Shapes {
 
     #[cold]
     fn learn(&mut self, text: &str, at: usize, form: Form) -> Result<(ShapeId, usize), RowError> {
+        self.forget_large();
         let which = self.room();
         self.learned += 1;
         let known = &mut self.known[which];
@@ -148,12 +152,25 @@ impl Shapes {
         match known.shape.learn(text, at, form, &mut self.values) {
             Ok(end) => {
                 known.topic = known.shape.topic(form);
+                self.large = known.shape.is_large().then_some(which);
                 Ok((self.follow(which), end))
             }
             Err(error) => {
                 known.shape = Shape::default();
                 Err(error)
             }
+        }
+    }
+
+    /// Gives back the memory of the row read last, where that is much.
+    pub(super) fn forget_large(&mut self) {
+        if let Some(which) = self.large.take() {
+            self.retire(which);
+            let known = &mut self.known[which];
+            (known.shape, known.topic) = (Shape::default(), None);
+        }
+        if self.values.capacity() > KEYS_MAX {
+            self.values = Vec::new();
         }
     }
 
@@ -256,5 +273,52 @@ impl Shapes {
             self.tell_unknown(which);
         }
         std::mem::take(&mut self.retired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object of `keys` keys that no other has.
+    fn row(number: usize, keys: usize) -> String {
+        let members: Vec<String> = (0..keys).map(|key| format!("\"{number}-{key}\":1")).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    /// Keys of all that is remembered.
+    fn keys(shapes: &Shapes) -> usize {
+        shapes.known.iter().map(|known| known.shape.keys.capacity()).sum::<usize>()
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_teaches_nothing() {
+        let text = row(0, 150_000);
+        let mut shapes = Shapes::default();
+        let read = shapes.read(&text, 0, Form::Reading);
+        let end = text.len();
+        assert!(
+            matches!(&read, Err(RowError::Refused { reason: RefusalReason::TooLarge { .. }, end: at }) if *at == end),
+            "{read:?}"
+        );
+        shapes.forget_large();
+        assert!(keys(&shapes) == 0 && shapes.values.capacity() == 0);
+    }
+
+    #[test]
+    fn a_shape_of_many_keys_is_forgotten_when_another_is_learned() {
+        let mut shapes = Shapes::default();
+        for number in 0..20 {
+            let text = row(number, 5000);
+            for _ in 0..2 {
+                assert_eq!(shapes.read(&text, 0, Form::Reading).unwrap().1, text.len());
+            }
+            assert!(keys(&shapes) < 10_000, "{} after {number}", keys(&shapes));
+        }
+        shapes.forget_large();
+        assert!(keys(&shapes) == 0 && shapes.values.capacity() == 0);
+        shapes.read(&row(0, 10), 0, Form::Reading).unwrap();
+        shapes.forget_large();
+        assert!(keys(&shapes) >= 10, "what is small is remembered");
     }
 }
