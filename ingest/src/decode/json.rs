@@ -149,8 +149,10 @@ impl<'a> Decoder<'a> {
             return Err(scan_reason(&ScanError::Syntax { at: end, what }));
         }
         self.interpret(row, shape, envelope, found, index, now)?;
+        // Lines are to be read by what is learned here: a row that is none has no part in it.
         if found.is_none()
-            && envelope.form() == Form::Reading
+            && matches!(envelope, Envelope::Reading)
+            && !row.contains('\n')
             && let Some(topic) = self.shapes.opening(shape)
         {
             self.known.begins(&row[start..], shape, topic.behind(start));

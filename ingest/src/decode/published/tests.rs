@@ -103,3 +103,20 @@ fn nothing_is_taken_of_an_array_that_breaks_off() {
     let (rows, refused) = decoded(&plain(r#"[{"time":1,"n":1},{"time":2"#));
     assert_eq!((rows.len(), refused.len()), (0, 1), "{refused:?}");
 }
+
+#[test]
+fn a_message_of_several_lines_does_not_join_the_lines_of_a_request() {
+    let streams = streams(vec![sensors(options())]);
+    let text = "{\"topic\":\"/room/1/s\",\n\"time\":\"2025-12-31T00:00:00Z\",\"n\":7}";
+    let attribute = |_: &str| None;
+    let payload = text.as_bytes();
+    for index in 0..2 {
+        let mut decoder = Decoder::new(&streams);
+        let message = Published { topic: TOPIC, payload, content_type: None, attribute };
+        decoder.push_published(&message, index, NOW);
+        assert_eq!(shown(&decoder.finish()).len(), 1);
+    }
+    let lines = crate::decode::decode_body(&streams, Some("application/x-ndjson"), payload, NOW);
+    let decoded = lines.expect("a body");
+    assert_eq!((shown(&decoded), refusals(&decoded).len()), (Vec::new(), 2));
+}
