@@ -6,7 +6,7 @@
 use super::answer::ErrorAnswer;
 use super::asked::{Ack, Asked, Validate};
 use super::budget::{OverBudget, Permit};
-use super::dead_letters;
+use super::dead_letters::{self, Kept, Letters};
 use super::producer::{Sender, one_each};
 use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows, topic_of};
@@ -29,6 +29,7 @@ struct Outcome {
     confirmed: Vec<u32>,
     unconfirmed: Vec<u32>,
     failures: Vec<AppendError>,
+    letters: Kept,
 }
 
 /// Appends what was decoded, waits until it is durable, and answers.
@@ -62,7 +63,7 @@ pub(super) async fn confirm(
     let waiting: Vec<(Receipt, Vec<u32>)> =
         rows.into_iter().map(|rows| sender.append(rows)).collect();
     let queued: usize = waiting.iter().map(|(_, indexes)| indexes.len()).sum();
-    let mut under_way = UnderWay { waiting, letters, refused: refused.len(), permit };
+    let mut under_way = UnderWay { waiting, letters, permit };
     let mut outcome = Outcome::default();
     if asked.ack == Ack::None {
         under_way.take_answered(&mut outcome);
@@ -78,8 +79,7 @@ pub(super) async fn confirm(
 /// Rows on their way into the log, and the bytes they hold until they are there.
 struct UnderWay {
     waiting: Vec<(Receipt, Vec<u32>)>,
-    letters: Option<Receipt>,
-    refused: usize,
+    letters: Letters,
     permit: Permit,
 }
 
@@ -99,11 +99,7 @@ impl UnderWay {
         for (receipt, indexes) in self.waiting {
             outcome.take(receipt.await, indexes);
         }
-        if let Some(letters) = self.letters
-            && let Err(error) = letters.await
-        {
-            tracing::warn!(rows = self.refused, %error, "refused rows could not be kept");
-        }
+        outcome.letters = self.letters.kept().await;
         drop(self.permit);
     }
 }
@@ -151,7 +147,7 @@ impl Outcome {
             return self.failed(refused).into_response();
         }
         if self.confirmed.is_empty() && !refused.is_empty() {
-            return all_refused(refused).into_response();
+            return all_refused(refused, self.letters).into_response();
         }
         Json(self.counts(refused)).into_response()
     }
@@ -199,13 +195,17 @@ pub(super) fn is_full(error: &AppendError) -> bool {
     matches!(error, AppendError::Full { .. } | AppendError::Catalog(CatalogError::Full))
 }
 
-fn all_refused(refused: &[Refusal]) -> ErrorAnswer {
+fn all_refused(refused: &[Refusal], letters: Kept) -> ErrorAnswer {
     let message = match refused {
         [only] => format!("the row was refused: {}", only.reason),
         _ => format!("all {} rows were refused", refused.len()),
     };
+    let hint = match letters {
+        Kept::All => "'refused' says why; the rows are in the table dead_letters",
+        Kept::NotAll => "'refused' says why; the rows could not be kept",
+    };
     ErrorAnswer::new(StatusCode::BAD_REQUEST, message)
-        .hint("'refused' says why; the rows are in the table dead_letters")
+        .hint(hint)
         .with(Counts::new(0, 0, refused).members())
 }
 

@@ -1,10 +1,10 @@
 //! Refused rows, kept (D2, P8).
 //!
 //! Promise: what a door refuses can be listed by SQL with its reason and its bytes, cut at
-//! `Limits::DEAD_LETTER_BYTES_MAX`.
+//! `Limits::DEAD_LETTER_BYTES_MAX`; where the log does not take it, whoever sent it is not told otherwise.
 
 use crate::log::{InternalLog, Log, Receipt};
-use crate::model::{AppendTime, Refusal};
+use crate::model::{AppendTime, Limits, Refusal};
 use arrow::array::{
     ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt32Array,
 };
@@ -27,23 +27,75 @@ pub fn dead_letters_schema() -> SchemaRef {
     ]))
 }
 
-/// Queues refused rows; `None` if there are none. `topic` says where a row was meant to go.
+/// What a letter takes beside its payload and its reason, at most.
+const LETTER_BYTES: usize = 2 * 1024;
+
+/// Refused rows on their way into the log.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    waiting: Vec<Receipt>,
+}
+
+/// Whether the refused rows of a request are in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kept {
+    #[default]
+    All,
+    /// Some of them, or none.
+    NotAll,
+}
+
+/// Queues refused rows. `topic` says where a row was meant to go.
 pub(super) fn append(
     log: &Log,
     door: &'static str,
     refused: &[Refusal],
     topic: impl Fn(&Refusal) -> Option<String>,
     now: AppendTime,
-) -> Option<Receipt> {
-    let batch = (!refused.is_empty()).then(|| batch(log, door, refused, topic, now))?;
-    Some(log.internal(InternalLog::DeadLetters).append(batch))
+) -> Letters {
+    let partition = log.internal(InternalLog::DeadLetters);
+    let queue = |refused| partition.append(batch(log, door, refused, &topic, now));
+    Letters { waiting: pieces(refused).into_iter().map(queue).collect() }
+}
+
+impl Letters {
+    /// Resolves when all of them are durable, or will not be.
+    pub(super) async fn kept(self) -> Kept {
+        let mut kept = Kept::All;
+        for receipt in self.waiting {
+            if let Err(error) = receipt.await {
+                if kept == Kept::All {
+                    tracing::warn!(%error, "refused rows could not be kept");
+                }
+                kept = Kept::NotAll;
+            }
+        }
+        kept
+    }
+}
+
+/// `refused`, cut so that each piece fits an append.
+fn pieces(refused: &[Refusal]) -> Vec<&[Refusal]> {
+    let (mut pieces, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, refusal) in refused.iter().enumerate() {
+        let letter = LETTER_BYTES + refusal.payload.len() + refusal.reason.to_string().len();
+        if bytes + letter > Limits::GROUP_BYTES_MAX && at > from {
+            pieces.push(&refused[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += letter;
+    }
+    if from < refused.len() {
+        pieces.push(&refused[from..]);
+    }
+    pieces
 }
 
 fn batch(
     log: &Log,
     door: &str,
     refused: &[Refusal],
-    topic: impl Fn(&Refusal) -> Option<String>,
+    topic: &impl Fn(&Refusal) -> Option<String>,
     now: AppendTime,
 ) -> RecordBatch {
     let rows = refused.len();

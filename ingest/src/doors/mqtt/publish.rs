@@ -11,7 +11,7 @@ use super::verdict::Verdict;
 use crate::decode::{Decoded, Decoder, Published};
 use crate::doors::budget::Permit;
 use crate::doors::confirm::{append, room};
-use crate::doors::dead_letters;
+use crate::doors::dead_letters::{self, Letters};
 use crate::log::Receipt;
 use crate::model::{AppendTime, Refusal, RefusalReason, TopicError};
 use rmqtt_codec::types::{Publish, QoS};
@@ -41,7 +41,7 @@ pub(super) struct Ack {
 pub(super) struct Queued {
     acks: Vec<Ack>,
     waiting: Vec<(Receipt, Vec<u32>)>,
-    letters: Option<Receipt>,
+    letters: Letters,
     /// Bytes of all that until it is confirmed.
     permit: Permit,
 }
@@ -173,11 +173,7 @@ impl Queued {
                 }
             }
         }
-        if let Some(letters) = letters
-            && let Err(error) = letters.await
-        {
-            tracing::warn!(%error, "refused messages could not be kept");
-        }
+        letters.kept().await;
         drop(permit);
         acks
     }

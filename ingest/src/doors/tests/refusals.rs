@@ -3,7 +3,11 @@
 use super::client::{Answer, Client};
 use super::{JSON, LINES, Server, row};
 use crate::decode::testing::{options, sensors};
+use crate::io::{RealClock, RealDisk};
+use crate::log::{Log, LogConfig, RoomMarks};
 use crate::model::Limits;
+use arrow::array::RecordBatch;
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Case {
@@ -193,4 +197,28 @@ fn three_hundred_idle_connections_cost_a_good_one_nothing() {
     let good = server.client().post("/v1/readings", JSON, row(1).as_bytes());
     assert_eq!(good.status, 200);
     drop(idle);
+}
+
+#[test]
+fn more_refused_rows_than_one_append_takes_are_kept() {
+    let server = Server::start();
+    let text = "x".repeat(13_800);
+    let body: String = (0..1200).map(|_| reading(&format!("\"n\":\"{text}\"")) + "\n").collect();
+    let answer = server.client().post("/v1/readings", LINES, body.as_bytes());
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    assert!(answer.text.contains("the rows are in the table dead_letters"), "{}", answer.text);
+    let letters = server.dead_letters();
+    assert_eq!(letters.iter().map(RecordBatch::num_rows).sum::<usize>(), 1200);
+}
+
+#[test]
+fn where_refused_rows_cannot_be_kept_nobody_is_told_that_they_are() {
+    let server = Server::over(Limits::default(), sensors(options()), |config| {
+        let room = RoomMarks { hard_bytes: u64::MAX, ..RoomMarks::default() };
+        let config = LogConfig { room, ..config };
+        Log::open(Arc::new(RealDisk), Arc::new(RealClock::new()), config).expect("a log")
+    });
+    let answer = server.client().post("/v1/readings", JSON, reading("\"n\":\"x\"").as_bytes());
+    assert_eq!((answer.status, server.dead_letters().len()), (400, 0), "{}", answer.text);
+    assert!(answer.text.contains("the rows could not be kept"), "{}", answer.text);
 }
