@@ -10,6 +10,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_ingest::log::{CatalogError, OpenError};
 
 /// How long threads that are still at work at the end are waited for.
 const THREADS_END_WITHIN: Duration = Duration::from_secs(10);
@@ -133,13 +134,26 @@ impl std::error::Error for CatalogFailed {}
 
 /// The code for an error.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
     if error.is::<SomeRefused>() {
-        ExitCode::from(3)
-    } else if error.is::<CatalogFailed>() {
-        ExitCode::from(4)
+        3
+    } else if error.is::<CatalogFailed>() || error.chain().any(is_failed_catalog) {
+        4
     } else {
-        ExitCode::FAILURE
+        1
     }
+}
+
+/// Whether the disk failed below the catalog before anybody watched it: when it was opened.
+fn is_failed_catalog(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_open = match cause.downcast_ref::<OpenError>() {
+        Some(OpenError::Catalog(error)) => Some(error),
+        _ => None,
+    };
+    matches!(of_open.or_else(|| cause.downcast_ref()), Some(CatalogError::Failed(_)))
 }
 
 /// One crypto provider for the process: ring. Installing it twice is fine.
@@ -158,4 +172,25 @@ fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
     // A call to a disk that failed may never return.
     runtime.shutdown_timeout(THREADS_END_WITHIN);
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_catalog_that_failed_has_its_code_also_when_it_is_opened() {
+        let opened = |error: CatalogError| {
+            let directory = "the data directory cannot be opened";
+            anyhow::Error::new(OpenError::Catalog(error)).context(directory)
+        };
+        let failed = || CatalogError::Failed("input/output error".into());
+        assert_eq!(code(&opened(failed())), 4);
+        assert_eq!(code(&anyhow::Error::new(failed())), 4);
+        assert_eq!(code(&CatalogFailed("input/output error".into()).into()), 4);
+        assert_eq!(code(&opened(CatalogError::Full)), 1);
+        assert_eq!(code(&OpenError::Locked { directory: PathBuf::from("data") }.into()), 1);
+        assert_eq!(code(&SomeRefused.into()), 3);
+    }
 }

@@ -9,6 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Where a server listens unless told otherwise.
@@ -24,6 +25,28 @@ pub mod media {
     pub const NDJSON: &str = "application/x-ndjson";
     /// Comma-separated values with a header.
     pub const CSV: &str = "text/csv";
+}
+
+/// Which request of which sender: the server stores its rows once, however often it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// The sender; nobody else has this one.
+    pub producer: u64,
+    /// Rows it sent before.
+    pub sequence: u64,
+}
+
+impl Number {
+    /// The first request of a new sender.
+    pub fn first() -> Self {
+        Self { producer: RandomState::new().build_hasher().finish(), sequence: 0 }
+    }
+
+    /// The request after one of so many rows.
+    #[must_use]
+    pub fn after(self, rows: usize) -> Self {
+        Self { sequence: self.sequence + rows as u64, ..self }
+    }
 }
 
 /// A server.
@@ -104,12 +127,21 @@ impl Client {
     /// # Errors
     /// The connection's.
     pub async fn post_readings(&self, body: Bytes) -> Result<Response> {
-        self.request(Method::POST, "/v1/readings")
-            .header("content-type", media::NDJSON)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))
+        self.readings(body).send().await.map_err(|error| self.unreachable(error))
+    }
+
+    /// As [`Self::post_readings`], with a number by which the request is known when it is sent again.
+    /// # Errors
+    /// The connection's.
+    pub async fn post_numbered(&self, body: Bytes, number: Number) -> Result<Response> {
+        let Number { producer, sequence } = number;
+        let request =
+            self.readings(body).header("weir-producer", producer).header("weir-sequence", sequence);
+        request.send().await.map_err(|error| self.unreachable(error))
+    }
+
+    fn readings(&self, body: Bytes) -> reqwest::RequestBuilder {
+        self.request(Method::POST, "/v1/readings").header("content-type", media::NDJSON).body(body)
     }
 
     /// Posts rows of a reference table as CSV.

@@ -1,10 +1,11 @@
 //! `weir publish`: readings from a file, one JSON object a line, over one connection.
 //!
 //! Promise: a line counts as accepted only after the server confirmed it durable; each refused line
-//! is named. Where a connection breaks, the last word says how many lines are certain.
+//! is named. A request that is sent again has the number it had, so that its rows are stored once. Where a
+//! connection breaks, the last word says how many lines are certain.
 
 use crate::cli::{SomeRefused, To};
-use crate::client::{Client, retry_after, said};
+use crate::client::{Client, Number, retry_after, said};
 use crate::duration;
 use crate::output::{Style, thousands};
 use anyhow::{Context, Result, bail};
@@ -79,18 +80,19 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let progress = bar(bytes);
     let started = tokio::time::Instant::now();
     let mut summary = Summary::default();
-    let mut line_number = 0;
+    let (mut line_number, mut number) = (0, Number::first());
     loop {
         let batch = next_batch(&mut lines, &mut line_number, arguments.batch as usize)
             .with_context(|| format!("cannot read {}", arguments.file.display()))?;
         if batch.lines.is_empty() {
             break;
         }
-        let sent = batch.body.len() as u64;
-        send(&client, batch, &mut summary).await.inspect_err(|_| {
+        let (sent, rows) = (batch.body.len() as u64, batch.lines.len());
+        send(&client, batch, number, &mut summary).await.inspect_err(|_| {
             progress.finish_and_clear();
             eprintln!("{}", certain(&summary));
         })?;
+        number = number.after(rows);
         progress.inc(sent);
     }
     progress.finish_and_clear();
@@ -149,12 +151,18 @@ fn next_batch(lines: &mut dyn BufRead, number: &mut u64, rows: usize) -> std::io
     Ok(batch)
 }
 
-/// Sends until every row is confirmed or refused; what a partition did not confirm is sent again.
-async fn send(client: &Client, mut batch: Batch, summary: &mut Summary) -> Result<()> {
+/// Sends until every row is confirmed or refused; what a partition did not confirm is sent again, which are
+/// all rows it had of this number.
+async fn send(
+    client: &Client,
+    mut batch: Batch,
+    number: Number,
+    summary: &mut Summary,
+) -> Result<()> {
     let mut asked_to_wait = 0;
     while !batch.lines.is_empty() {
         let body = Bytes::from(std::mem::take(&mut batch.body));
-        let response = client.post_readings(body.clone()).await?;
+        let response = client.post_numbered(body.clone(), number).await?;
         let (status, wait) = (response.status(), retry_after(&response));
         let text = response.text().await.context("the server's answer broke off")?;
         let answer: Option<Answer> = serde_json::from_str(&text).ok();
@@ -273,6 +281,8 @@ fn report(summary: &Summary, took: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
     #[test]
     fn batches_keep_the_line_numbers_of_the_file() {
@@ -293,5 +303,54 @@ mod tests {
         let batch = Batch { body: Vec::new(), lines: vec![3, 5, 8] };
         let again = batch.only(b"a\nb\nc\n", &[0, 2]);
         assert_eq!((again.body.as_slice(), again.lines), (&b"a\nc\n"[..], vec![3, 8]));
+    }
+
+    /// Answers one request with each of `answers`, on connections of their own; what was sent.
+    fn answering(answers: Vec<&'static str>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let serve = move |answer: &str| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let (mut sent, mut bytes) = (String::new(), [0; 4096]);
+            let whole = |sent: &str| {
+                let (_, body) = sent.split_once("\r\n\r\n")?;
+                Some(body.len() >= header(sent, "content-length").parse().expect("a number"))
+            };
+            while whole(&sent) != Some(true) {
+                let read = stream.read(&mut bytes).expect("a request");
+                sent.push_str(std::str::from_utf8(&bytes[..read]).expect("text"));
+            }
+            stream.write_all(answer.as_bytes()).expect("answered");
+            sent
+        };
+        let served = std::thread::spawn(move || answers.into_iter().map(serve).collect());
+        (address, served)
+    }
+
+    fn header(request: &str, name: &str) -> String {
+        let line = request.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+        line.expect(name).split_once(": ").expect("a value").1.to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_again_has_the_number_it_had() {
+        let (address, served) = answering(vec![
+            "HTTP/1.1 503 x\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 35\r\n\r\n\
+             {\"accepted\":1,   \"unconfirmed\":[1]}",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 14\r\n\r\n{\"accepted\":1}",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 14\r\n\r\n{\"accepted\":1}",
+        ]);
+        let client = Client::new(&address).expect("a client");
+        let (mut summary, number) = (Summary::default(), Number::first());
+        let two = Batch { body: b"{\"a\":1}\n{\"a\":2}\n".to_vec(), lines: vec![1, 2] };
+        let one = Batch { body: b"{\"a\":3}\n".to_vec(), lines: vec![3] };
+        send(&client, two, number, &mut summary).await.expect("sent");
+        send(&client, one, number.after(2), &mut summary).await.expect("sent");
+        let requests = served.join().expect("served");
+        let of = |name| requests.iter().map(|r| header(r, name)).collect::<Vec<_>>();
+        assert_eq!(of("weir-sequence"), ["0", "0", "2"]);
+        assert_eq!(of("weir-producer"), vec![number.producer.to_string(); 3]);
+        assert!(requests[1].ends_with("\r\n\r\n{\"a\":2}\n"), "{}", requests[1]);
+        assert_eq!(summary.accepted, 3);
     }
 }

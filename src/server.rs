@@ -3,6 +3,7 @@
 //! Promise: the same for `weir serve`, `weir demo` and the tests; only configuration and clock
 //! differ. What is started here is stopped by [`Server::stop`], in the opposite order.
 
+use crate::cli::CatalogFailed;
 use crate::config::Config;
 use crate::executor::Executor;
 use crate::mqtt::MqttServer;
@@ -11,6 +12,7 @@ use axum::Router;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
@@ -58,6 +60,20 @@ impl Server {
         let listener = doors::listen(config.http).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let log = open_log(&config, clock).await?;
+        let failure = log.failure();
+        let started = Self::over(config, log, listener, address).await;
+        started.map_err(|error| match failure.borrow().clone() {
+            Some(why) => CatalogFailed(why).into(),
+            None => error,
+        })
+    }
+
+    async fn over(
+        config: Config,
+        log: Arc<Log>,
+        listener: TcpListener,
+        address: SocketAddr,
+    ) -> Result<Self> {
         let references = Arc::new(ReferenceTables::open(Arc::clone(&log))?);
         let rules = start_rules(&config, &log, &references).await?;
         let deliverer = Deliverer::start(Arc::clone(&log), delivery(&config)?)?;
