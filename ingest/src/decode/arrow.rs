@@ -11,11 +11,11 @@ pub(super) use ipc::decode_stream;
 
 use super::cells::{against_clock, bad_time, wrong};
 use super::columns::Head;
-use super::dedupe::{PUBLISHER, dedupe_hash};
+use super::dedupe::dedupe_hash;
 use super::json::{Decoder, stream_of};
 use super::{DECODED_BYTES_MAX, DecodedRows, time};
 use crate::log::{Route, Stream};
-use crate::model::reading::{Hidden, stored_schema};
+use crate::model::reading::{Hidden, PUBLISHER, stored_schema};
 use crate::model::{
     AppendTime, EventTime, Limits, MissingTime, PartitionId, RESERVED_COLUMNS, RefusalReason,
     StreamDefinition, UnknownFields,

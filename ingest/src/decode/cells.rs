@@ -3,11 +3,12 @@
 //! Promise: a value is what its column wants, exactly, or the row is refused with what was found.
 
 use super::columns::Cell;
-use super::dedupe::{PUBLISHER, dedupe_hash};
+use super::dedupe::dedupe_hash;
 use super::envelope::Envelope;
 use super::roles::Roles;
 use super::scan::Value;
 use super::time;
+use crate::model::reading::PUBLISHER;
 use crate::model::{
     AppendTime, Column, ColumnType, EventTime, FutureTimes, MissingTime, RefusalReason,
     StreamOptions,

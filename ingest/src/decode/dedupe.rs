@@ -6,9 +6,6 @@
 /// Keeps these hashes apart from any other use of BLAKE3.
 const KEY: &[u8; 32] = b"weir dedupe publisher source id ";
 
-/// Until tokens exist every caller is this one.
-pub(super) const PUBLISHER: &str = "anonymous";
-
 /// 128 bits of keyed BLAKE3 over the three, each behind its length.
 pub fn dedupe_hash(publisher: &str, source: &str, id: &str) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_keyed(KEY);

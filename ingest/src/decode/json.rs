@@ -6,7 +6,6 @@
 
 use super::cells::{cell_into, check_plain_data, dedupe, event_time, wrong};
 use super::columns::{Cell, Columns, Head};
-use super::dedupe::PUBLISHER;
 use super::envelope::Envelope;
 use super::known::{KnownTopics, Place};
 use super::scan::{ScanError, Value};
@@ -16,12 +15,10 @@ use super::straight::Bits;
 use super::time::Minute;
 use super::{Decoded, DecodedRows};
 use crate::log::{Learned, Stream, Streams};
-use crate::model::reading::SOURCE_TIME;
 use crate::model::{
     AppendTime, EventTime, Limits, PartitionId, Refusal, RefusalReason, StreamDefinition,
     UnknownFields, check_topic,
 };
-use arrow::array::Array;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -227,7 +224,6 @@ impl<'a> Decoder<'a> {
 
     /// Keeps rows that are columns already.
     pub(super) fn keep(&mut self, rows: DecodedRows) {
-        count_stamped(&rows);
         self.bytes += rows.batch.get_array_memory_size();
         self.rows.push(rows);
     }
@@ -469,17 +465,7 @@ fn finished(
     columns: Columns,
 ) -> DecodedRows {
     let (batch, indexes) = columns.finish(definition);
-    let rows = DecodedRows { stream: Arc::clone(stream), partition, batch, indexes };
-    count_stamped(&rows);
-    rows
-}
-
-/// Counts the rows that came from the future, for whoever looks after their sender's clock.
-fn count_stamped(rows: &DecodedRows) {
-    if let Some(sent) = rows.batch.column_by_name(SOURCE_TIME) {
-        let stamped = sent.len() - sent.null_count();
-        rows.stream.stamped().add(PUBLISHER, stamped as u64);
-    }
+    DecodedRows { stream: Arc::clone(stream), partition, batch, indexes }
 }
 
 /// The stream that takes a topic not seen before; hands out nothing.

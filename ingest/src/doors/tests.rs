@@ -11,7 +11,7 @@ use crate::doors::testing::{Served, batches, rows};
 use crate::doors::{IngestBudget, Metrics, listen, router, serve};
 use crate::io::{RealClock, RealDisk};
 use crate::log::{InternalLog, Log, LogConfig};
-use crate::model::{Limits, StreamDefinition};
+use crate::model::{FutureTimes, Limits, StreamDefinition, StreamOptions};
 use arrow::array::RecordBatch;
 use client::Client;
 use serde_json::json;
@@ -253,6 +253,22 @@ fn the_log_tells_its_groups_syncs_and_refusals() {
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }
+}
+
+#[test]
+fn readings_from_the_future_are_counted_once_they_are_kept() {
+    let stamping = StreamOptions { future: FutureTimes::Stamp, ..options() };
+    let server = Server::with(Limits::default(), sensors(stamping));
+    let mut client = server.client();
+    let counted = || server.log.streams().get("sensors").expect("a stream").stamped().list();
+    let row = r#"{"topic":"/room/1/s","time":"2100-01-01T00:00:00Z"}"#;
+    let body = format!("{row}\n{{\n");
+    let refused = client.post("/v1/readings?validate=all", LINES, body.as_bytes());
+    assert_eq!((refused.status, counted()), (400, vec![]));
+    assert_eq!(client.post("/v1/readings", LINES, row.as_bytes()).status, 200);
+    server.log.stop();
+    assert_eq!(client.post("/v1/readings", LINES, row.as_bytes()).status, 503);
+    assert_eq!(counted(), [("anonymous".to_owned(), 1)]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::internal::InternalLog;
 use super::partition::{Partition, Rows};
 use super::recovery::{Recovered, Stop};
 use super::starts::STARTS;
-use super::streams::{CurrentSchema, Stream};
+use super::streams::{CurrentSchema, NameCounts, Stream};
 use super::ticker::newest_event;
 use super::ticks::TickPolicy;
 use super::vouched::{self, Vouched};
@@ -226,6 +226,7 @@ fn with_partitions(
     found: &mut dyn Iterator<Item = io::Result<Recovered>>,
 ) -> Arc<Stream> {
     let Shell { uid, current, series, durable, ticks, places } = shell;
+    let stamped = Arc::<NameCounts>::default();
     let partitions = places
         .into_iter()
         .zip(found)
@@ -235,11 +236,13 @@ fn with_partitions(
                 series: Arc::clone(&series),
                 durable: Arc::clone(&durable),
                 ticks: Arc::clone(&ticks),
+                stamped: Arc::clone(&stamped),
             };
             partition(env, place, rows, recovered)
         })
         .collect();
-    Arc::new(Stream::new(uid, current, series, durable, partitions, Arc::clone(env), ticks))
+    let counted = (ticks, stamped);
+    Arc::new(Stream::new(uid, current, series, durable, partitions, Arc::clone(env), counted))
 }
 
 /// A partition by itself, of whatever schema its segments say.

@@ -25,7 +25,7 @@ use super::reader::PartitionReader;
 use super::recovery::Stop;
 use super::room::Purpose;
 use super::segment::Predecessor;
-use super::streams::CurrentSchema;
+use super::streams::{CurrentSchema, NameCounts};
 use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
 use crate::model::{AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory};
@@ -62,6 +62,8 @@ pub(super) enum Rows {
         series: Arc<SeriesDirectory>,
         durable: Arc<AtomicU32>,
         ticks: Arc<Mutex<TickPolicy>>,
+        /// Rows from the future that are kept.
+        stamped: Arc<NameCounts>,
     },
     Internal(InternalLog),
 }

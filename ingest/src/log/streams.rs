@@ -67,7 +67,7 @@ pub struct Stream {
     series_durable: Arc<AtomicU32>,
     partitions: Vec<Arc<Partition>>,
     unknown_fields: NameCounts,
-    stamped: NameCounts,
+    stamped: Arc<NameCounts>,
     env: Arc<Env>,
     ticks: Arc<Mutex<TickPolicy>>,
     fed_by: FedBy,
@@ -102,7 +102,7 @@ impl Stream {
         series_durable: Arc<AtomicU32>,
         partitions: Vec<Arc<Partition>>,
         env: Arc<Env>,
-        ticks: Arc<Mutex<TickPolicy>>,
+        (ticks, stamped): (Arc<Mutex<TickPolicy>>, Arc<NameCounts>),
     ) -> Self {
         let fed_by = current.get().1.fed_by();
         Self {
@@ -112,7 +112,7 @@ impl Stream {
             series_durable,
             partitions,
             unknown_fields: NameCounts::default(),
-            stamped: NameCounts::default(),
+            stamped,
             env,
             ticks,
             fed_by,

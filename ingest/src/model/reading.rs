@@ -23,6 +23,9 @@ pub const SOURCE_TIME: &str = "source_time";
 /// Stored column of the 128-bit dedupe hash; present only in frames that have one.
 pub const DEDUPE: &str = "dedupe";
 
+/// Until tokens exist whoever publishes is this one.
+pub const PUBLISHER: &str = "anonymous";
+
 /// The stored schema: `time`, `series`, the fields in order, then the hidden columns a frame needs.
 /// The same one each time, so that batches of one declaration are told alike by its address.
 pub fn stored_schema(stream: &StreamDefinition, hidden: Hidden) -> SchemaRef {

@@ -12,7 +12,7 @@ use crate::log::recovery::Known;
 use crate::log::seal::{SealTail, UsedSeries};
 use crate::log::starts::Start;
 use crate::log::writer::Writer;
-use crate::model::reading::DEDUPE;
+use crate::model::reading::{DEDUPE, PUBLISHER, SOURCE_TIME};
 use crate::model::{AppendTime, SeriesId};
 use crate::sabotage::{self, Fault};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -23,8 +23,12 @@ use std::sync::atomic::Ordering;
 
 impl Partition {
     pub(super) fn note_rows(&self, writer: &mut Writer, rows: &RecordBatch, header: &Header) {
-        if let Rows::Readings { ticks, .. } = &self.rows {
+        if let Rows::Readings { ticks, stamped, .. } = &self.rows {
             ticks.lock().on_rows(self.id, header.max_time, header.append_time);
+            // For whoever looks after their sender's clock.
+            if let Some(sent) = rows.column_by_name(SOURCE_TIME) {
+                stamped.add(PUBLISHER, (sent.len() - sent.null_count()) as u64);
+            }
         }
         if let Rows::Readings { .. } = self.rows
             && let Some(series) = rows.column(1).as_primitive_opt::<UInt32Type>()
