@@ -179,6 +179,10 @@ pub trait Disk: Debug + Send + Sync {
     fn lock_shared(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
         self.lock(path)
     }
+    /// Whether what is synced is there after a power cut: not of a layer in memory over another disk.
+    fn persists(&self) -> bool {
+        true
+    }
 }
 
 /// Time. The wall clock may step; the monotonic one never goes back.

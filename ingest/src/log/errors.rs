@@ -46,6 +46,14 @@ pub enum CatalogError {
     /// The disk is full: nothing was changed, try again later.
     #[error("the disk is full; the catalog was not changed")]
     Full,
+    /// The disk has no room for the copy that a catalog needs which was not closed; it was not opened.
+    #[error(
+        "the catalog was not closed, so that it is copied before it is used, and the disk has no room for its {bytes} bytes; make room, then start again"
+    )]
+    NoRoomToOpen {
+        /// What it takes.
+        bytes: u64,
+    },
     /// The disk failed: whether the change is durable is unknown.
     #[error("the catalog failed: {0}; restart after looking at the disk")]
     Failed(Arc<str>),

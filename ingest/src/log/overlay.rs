@@ -33,6 +33,16 @@ impl Overlay {
         Self { below, names: Mutex::default() }
     }
 
+    /// Bytes of files that it keeps.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let bytes = |entry: &Entry| match entry {
+            Entry::File(file) => file.content.lock().pages.len() as u64 * PAGE_BYTES,
+            Entry::Directory | Entry::Gone => 0,
+        };
+        self.names.lock().values().map(bytes).sum()
+    }
+
     /// The file at `path` as one that may change.
     fn changeable(&self, path: &Path) -> io::Result<Arc<OverlayFile>> {
         match self.names.lock().get(path) {
@@ -118,6 +128,10 @@ impl Disk for Overlay {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
         self.below.lock_shared(path)
+    }
+
+    fn persists(&self) -> bool {
+        false
     }
 }
 

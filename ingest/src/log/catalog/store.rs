@@ -36,7 +36,9 @@ impl Store {
     /// Opens what is there.
     pub(super) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, CatalogError> {
         let ballast = Arc::new(Ballast::new(Arc::clone(disk), path.with_extension("ballast")));
-        settle(disk.as_ref(), path).map_err(|e| failed(&e))?;
+        if disk.persists() {
+            settle(disk.as_ref(), path, &ballast)?;
+        }
         let database = opened(disk, path, &ballast)?;
         Ok(Self {
             disk: Arc::clone(disk),
@@ -119,30 +121,48 @@ const SETTLE_BYTES: usize = 1024 * 1024;
 
 /// Makes durable what a reader gets of a file that was not closed. After a sync that failed it may be in
 /// memory only; what is built on it would be durable without it (L5 holds for one process). A copy takes its
-/// place: written over, what is durable already could be torn by a power cut. A full disk goes without.
-fn settle(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let copied = path.with_extension("tmp");
-    let forget = || if disk.exists(&copied)? { disk.unlink(&copied) } else { Ok(()) };
+/// place: written over, what is durable already could be torn by a power cut. Without room for it, also that of
+/// the ballast, nothing may be built on the file.
+fn settle(disk: &dyn Disk, path: &Path, ballast: &Ballast) -> Result<(), CatalogError> {
+    let io = |e: io::Error| failed(&e);
     // What an earlier start left.
-    forget()?;
-    let file = disk.open(path, Open::Read)?;
+    forget_copy(disk, path).map_err(io)?;
+    let file = disk.open(path, Open::Read).map_err(io)?;
     let mut start = [0; REDB_MAGIC.len() + 1];
-    file.pread(&mut start, 0)?;
+    file.pread(&mut start, 0).map_err(io)?;
     if start[..REDB_MAGIC.len()] == REDB_MAGIC && start[REDB_MAGIC.len()] & !REDB_CLOSED == 0 {
         return Ok(());
     }
-    let made = disk.open(&copied, Open::CreateNew);
-    match made.and_then(|made| copy(file.as_ref(), made.as_ref())) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::StorageFull => return forget(),
-        Err(error) => return Err(error),
+    let mut copied = copy(disk, path, file.as_ref());
+    if is_full(&copied) {
+        forget_copy(disk, path).map_err(io)?;
+        ballast.give_up().map_err(io)?;
+        copied = copy(disk, path, file.as_ref());
     }
-    disk.rename(&copied, path)?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("")))
+    if is_full(&copied) {
+        forget_copy(disk, path).map_err(io)?;
+        return Err(CatalogError::NoRoomToOpen { bytes: file.len().map_err(io)? });
+    }
+    let renamed = copied.and_then(|()| disk.rename(&copy_of(path), path));
+    renamed.and_then(|()| disk.sync_directory(path.parent().unwrap_or(Path::new("")))).map_err(io)
+}
+
+fn copy_of(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
+}
+
+fn forget_copy(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let copy = copy_of(path);
+    if disk.exists(&copy)? { disk.unlink(&copy) } else { Ok(()) }
+}
+
+fn is_full(done: &io::Result<()>) -> bool {
+    done.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull)
 }
 
 /// Copies all of a file and makes the copy durable.
-fn copy(from: &dyn File, to: &dyn File) -> io::Result<()> {
+fn copy(disk: &dyn Disk, path: &Path, from: &dyn File) -> io::Result<()> {
+    let to = disk.open(&copy_of(path), Open::CreateNew)?;
     let (mut buffer, mut at) = (vec![0; SETTLE_BYTES], 0);
     loop {
         let read = from.pread(&mut buffer, at)?;
@@ -208,6 +228,11 @@ impl Ballast {
         let how = if self.disk.exists(&self.path)? { Open::Write } else { Open::CreateNew };
         let file = self.disk.open(&self.path, how)?;
         if file.len()? < BALLAST_BYTES { file.allocate(BALLAST_BYTES) } else { Ok(()) }
+    }
+
+    /// Gives its room away before anything was changed.
+    fn give_up(&self) -> io::Result<()> {
+        if self.disk.exists(&self.path)? { self.disk.unlink(&self.path) } else { Ok(()) }
     }
 
     /// Gives its room away.

@@ -46,6 +46,7 @@ fn series_of_a_stream_come_back_by_id_until_they_are_removed() {
 
 mod full {
     use super::*;
+    use crate::log::overlay::Overlay;
     use crate::log::test_disk::{Act, TestDisk};
     use std::io::ErrorKind::{Other, StorageFull};
 
@@ -119,5 +120,33 @@ mod full {
         let (disk, catalog) = opened();
         disk.fail(Act::Sync, "catalog.redb", StorageFull, 1);
         assert!(matches!(catalog.put("rule", "a", b"2"), Err(CatalogError::Failed(_))));
+    }
+
+    #[test]
+    fn what_is_only_looked_at_is_not_copied() {
+        let (disk, catalog) = opened();
+        catalog.put("rule", "b", &vec![7; 4_000_000]).unwrap();
+        // Still open: for another it was not closed.
+        let below: Arc<dyn Disk> = Arc::clone(&disk) as _;
+        let overlay = Arc::new(Overlay::new(below));
+        let above: Arc<dyn Disk> = Arc::clone(&overlay) as _;
+        let seen = Catalog::open(&above, Path::new("d/catalog.redb")).unwrap();
+        assert_eq!(seen.get("rule", "a").unwrap().unwrap(), b"1");
+        assert!(overlay.kept_bytes() < 2_000_000, "{} bytes", overlay.kept_bytes());
+    }
+
+    #[test]
+    fn what_was_not_closed_is_not_opened_without_room_for_its_copy() {
+        let (disk, _not_closed) = opened();
+        // The copy, and its second try with the ballast's room.
+        disk.fail(Act::Write, "catalog.tmp", StorageFull, 2);
+        let shared: Arc<dyn Disk> = Arc::clone(&disk) as _;
+        let refused = Catalog::open(&shared, Path::new("d/catalog.redb")).map(drop);
+        assert!(matches!(refused, Err(CatalogError::NoRoomToOpen { .. })), "{refused:?}");
+        assert!(!disk.exists(Path::new("d/catalog.tmp")).unwrap());
+        disk.fail(Act::Write, "catalog.tmp", StorageFull, 1);
+        let catalog = again(&disk);
+        assert_eq!(catalog.get("rule", "a").unwrap().unwrap(), b"1");
+        catalog.put("rule", "a", b"2").unwrap();
     }
 }
