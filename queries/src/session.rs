@@ -9,6 +9,8 @@ mod error;
 mod parameters;
 mod plans;
 mod run;
+#[cfg(test)]
+mod test_room;
 
 pub use answer::Answer;
 pub use error::QueryError;

@@ -34,8 +34,12 @@ struct Plan {
     /// The text and its values.
     key: Arc<str>,
     kept: Kept,
-    reads: Vec<Read>,
+    basis: Basis,
 }
+
+/// What a plan that is kept stands on: the streams that its statement names, as they were declared.
+#[derive(Debug, Clone)]
+pub(super) struct Basis(Arc<[Read]>);
 
 /// What is kept of a plan.
 #[derive(Debug, Clone)]
@@ -46,7 +50,7 @@ pub(super) enum Kept {
     Physical(Arc<dyn ExecutionPlan>),
 }
 
-/// What a plan reads.
+/// A stream that a statement reads.
 #[derive(Debug, Clone)]
 struct Read {
     stream: Arc<Stream>,
@@ -64,41 +68,53 @@ impl Read {
 }
 
 impl Plans {
-    /// The plan of a text and its values, if it is kept and may be used.
-    pub(super) fn of(&self, key: &str, log: &Log) -> Option<Kept> {
+    /// The plan of a text and its values, if it is kept and may be used, and what it stands on.
+    pub(super) fn of(&self, key: &str, log: &Log) -> Option<(Kept, Basis)> {
         let mut plans = self.0.lock();
         let at = plans.iter().position(|plan| &*plan.key == key)?;
         let plan = plans.remove(at)?;
-        if !plan.reads.iter().all(|read| read.is_current(log)) {
+        if !plan.basis.0.iter().all(|read| read.is_current(log)) {
             return None;
         }
-        let found = plan.kept.clone();
+        let (found, basis) = (plan.kept.clone(), plan.basis.clone());
         plans.push_back(plan);
         drop(plans);
-        match found {
-            Kept::Physical(plan) => reset_plan_states(plan).ok().map(Kept::Physical),
-            logical => Some(logical),
-        }
+        let found = match found {
+            Kept::Physical(plan) => Kept::Physical(reset_plan_states(plan).ok()?),
+            logical => logical,
+        };
+        Some((found, basis))
     }
 
-    /// Keeps the plan of a text and its values, if it says the same whenever it is used.
-    pub(super) fn keep(&self, key: &str, plan: &LogicalPlan) {
-        let Ok(Some(reads)) = reads_of(plan) else { return };
+    /// Keeps the plan of a text and its values, if it says the same whenever it is used; what it stands on
+    /// then. `said` is the plan before it was optimised.
+    pub(super) fn keep(
+        &self,
+        key: &str,
+        said: &LogicalPlan,
+        optimised: &LogicalPlan,
+    ) -> Option<Basis> {
+        let basis = reads_of(optimised).ok().flatten().filter(|_| is_timeless(said))?;
+        let basis = Basis(basis.into());
         let mut plans = self.0.lock();
         plans.retain(|known| &*known.key != key);
         if plans.len() == KEPT {
             plans.pop_front();
         }
-        plans.push_back(Plan { key: key.into(), kept: Kept::Logical(plan.clone()), reads });
+        let kept = Kept::Logical(optimised.clone());
+        plans.push_back(Plan { key: key.into(), kept, basis: basis.clone() });
+        Some(basis)
     }
 
-    /// Keeps also how a plan that is kept is to be run, if that can be done again.
-    pub(super) fn keep_physical(&self, key: &str, plan: &Arc<dyn ExecutionPlan>) {
+    /// Keeps also how a plan that is kept is to be run, if that can be done again. One of the same text
+    /// that was kept meanwhile stands on something else, and stays as it is.
+    pub(super) fn keep_physical(&self, key: &str, basis: &Basis, plan: &Arc<dyn ExecutionPlan>) {
         if !runs_again(plan) {
             return;
         }
         let mut plans = self.0.lock();
-        if let Some(known) = plans.iter_mut().find(|known| &*known.key == key) {
+        let same = |known: &&mut Plan| &*known.key == key && Arc::ptr_eq(&known.basis.0, &basis.0);
+        if let Some(known) = plans.iter_mut().find(same) {
             known.kept = Kept::Physical(Arc::clone(plan));
         }
     }
@@ -116,7 +132,7 @@ fn runs_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
     (sort || merge || plain) && plan.children().into_iter().all(runs_again)
 }
 
-/// The streams that a plan reads; `None` if it reads anything else, or depends on when it is made.
+/// The streams that a plan reads; `None` if it reads anything else, or tells how it is run.
 fn reads_of(plan: &LogicalPlan) -> Result<Option<Vec<Read>>> {
     let (mut reads, mut may) = (Vec::new(), true);
     plan.apply_with_subqueries(|node| {
@@ -144,7 +160,7 @@ fn reads_of(plan: &LogicalPlan) -> Result<Option<Vec<Read>>> {
 }
 
 /// Whether a plan, not optimised yet, says the same whenever it is made: `now()` becomes a constant.
-pub(super) fn is_timeless(plan: &LogicalPlan) -> bool {
+fn is_timeless(plan: &LogicalPlan) -> bool {
     let depends = |expr: &Expr| match expr {
         Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
         _ => false,
@@ -158,3 +174,6 @@ pub(super) fn is_timeless(plan: &LogicalPlan) -> bool {
     });
     looked.is_ok() && timeless
 }
+
+#[cfg(test)]
+mod tests;

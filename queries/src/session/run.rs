@@ -1,7 +1,7 @@
 //! Statements one after another: questions are planned here, the rest is handed on.
 
 use super::answer::Deadline;
-use super::plans::{Kept, is_timeless};
+use super::plans::{Basis, Kept};
 use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -51,8 +51,8 @@ impl Session {
     /// The first statement that is refused; the detail says which ones were done before it.
     pub async fn run(&self, text: &str, params: &Parameters) -> Result<Reply, QueryError> {
         let question = Asked::new(text, params);
-        if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
-            return Ok(Reply::Rows(self.ask(How::Kept(kept), &question).await?));
+        if let Some((kept, basis)) = self.plans.of(&question.key, &self.sources.log) {
+            return Ok(Reply::Rows(self.ask(How::Kept(kept, basis), &question).await?));
         }
         let mut statements = parse_statements(text)?;
         let Some(last) = statements.pop() else {
@@ -85,8 +85,8 @@ impl Session {
     /// The text is not one question, or it is refused.
     pub async fn query(&self, text: &str, params: &Parameters) -> Result<Answer, QueryError> {
         let question = Asked::new(text, params);
-        if let Some(kept) = self.plans.of(&question.key, &self.sources.log) {
-            return self.ask(How::Kept(kept), &question).await;
+        if let Some((kept, basis)) = self.plans.of(&question.key, &self.sources.log) {
+            return self.ask(How::Kept(kept, basis), &question).await;
         }
         let mut statements = parse_statements(text)?;
         match (statements.pop(), statements.is_empty()) {
@@ -137,49 +137,53 @@ impl Session {
         question: &Asked<'_>,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let plan = match how {
-            How::Kept(Kept::Physical(plan)) => plan,
-            How::Kept(Kept::Logical(plan)) => self.physical(&self.state(), &plan, question).await?,
+            How::Kept(Kept::Physical(plan), _) => plan,
+            How::Kept(Kept::Logical(plan), basis) => {
+                self.physical(&self.state(), &plan, question, Some(&basis)).await?
+            }
             How::Said(statement) => {
                 let state = self.state();
-                let plan = self.planned(&state, statement, question).await?;
-                self.physical(&state, &plan, question).await?
+                let (plan, basis) = self.planned(&state, statement, question).await?;
+                self.physical(&state, &plan, question, basis.as_ref()).await?
             }
         };
         execute_stream(plan, Arc::clone(&self.task))
     }
 
-    /// How a plan is run.
+    /// How a plan is run; it is kept if the plan is, with this basis.
     async fn physical(
         &self,
         state: &SessionState,
         plan: &LogicalPlan,
         question: &Asked<'_>,
+        basis: Option<&Basis>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let plan = state.query_planner().create_physical_plan(plan, state).await?;
         let plan = yielding(plan)?;
-        if question.alone {
-            self.plans.keep_physical(&question.key, &plan);
+        if let Some(basis) = basis {
+            self.plans.keep_physical(&question.key, basis, &plan);
         }
         Ok(plan)
     }
 
-    /// The plan of a statement, optimised; it is kept if it may be.
+    /// The plan of a statement, optimised; what it stands on, if it is kept.
     async fn planned(
         &self,
         state: &SessionState,
         statement: PlannedStatement,
         question: &Asked<'_>,
-    ) -> datafusion::error::Result<LogicalPlan> {
+    ) -> datafusion::error::Result<(LogicalPlan, Option<Basis>)> {
         let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
         let counted = with_sensors(plan, &self.sources.log, &self.sources.references)?;
         let (plan, counts) = (counted.data, counted.transformed);
         let optimised = state.optimize(&plan)?;
         // Which sensors there are is part of the plan.
-        if question.alone && !counts && is_timeless(&plan) {
-            self.plans.keep(&question.key, &optimised);
-        }
-        Ok(optimised)
+        let basis = match question.alone && !counts {
+            true => self.plans.keep(&question.key, &plan, &optimised),
+            false => None,
+        };
+        Ok((optimised, basis))
     }
 
     async fn create_table(&self, statement: TableStatement) -> Result<String, QueryError> {
@@ -249,7 +253,7 @@ impl<'q> Asked<'q> {
 /// How a question is to be answered.
 enum How {
     /// As when it was asked before.
-    Kept(Kept),
+    Kept(Kept, Basis),
     /// By a statement that is to be planned.
     Said(PlannedStatement),
 }
