@@ -87,14 +87,15 @@ impl Plans {
     }
 
     /// Keeps the plan of a text and its values, if it says the same whenever it is used; what it stands on
-    /// then. `said` is the plan before it was optimised.
+    /// then. `said` is the plan before it was optimised: what an optimiser needs not read (LIMIT 0) still
+    /// says which columns there are, and whether there is such a stream.
     pub(super) fn keep(
         &self,
         key: &str,
         said: &LogicalPlan,
         optimised: &LogicalPlan,
     ) -> Option<Basis> {
-        let basis = reads_of(optimised).ok().flatten().filter(|_| is_timeless(said))?;
+        let basis = reads_of(said).ok().flatten().filter(|_| is_timeless(said))?;
         let basis = Basis(basis.into());
         let mut plans = self.0.lock();
         plans.retain(|known| &*known.key != key);

@@ -100,6 +100,13 @@ impl Building {
         self.rows_with(sql, &Parameters::none()).await
     }
 
+    /// The names of the columns that the answer has.
+    pub async fn columns(&self, sql: &str) -> Vec<String> {
+        let reply = self.session.run(sql, &Parameters::none()).await.unwrap();
+        let answer = reply.into_answer();
+        answer.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
     async fn rows_with(
         &self,
         sql: &str,

@@ -80,6 +80,31 @@ async fn a_question_asked_again_sees_new_readings_new_rooms_and_new_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_needs_no_rows_knows_new_columns_and_dropped_streams_when_it_is_asked_again()
+ {
+    let building = Building::new();
+    let questions = [
+        "SELECT * FROM latest.climate LIMIT 0",
+        "SELECT * FROM latest.climate WHERE false",
+        "SELECT * FROM climate LIMIT 0",
+    ];
+    for question in questions {
+        assert!(building.columns(question).await.iter().all(|name| name != "humidity"));
+    }
+    let humidity =
+        Column { name: "humidity".to_owned(), column_type: ColumnType::Double, unit: None };
+    building.log.add_column("climate", humidity).unwrap();
+    for question in questions {
+        let columns = building.columns(question).await;
+        assert!(columns.iter().any(|name| name == "humidity"), "{question}: {columns:?}");
+    }
+    building.log.drop_stream("climate").unwrap();
+    for question in questions {
+        building.refused(question).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_asked_again_with_other_values_or_by_several_at_once_is_answered_each_time() {
     let building = Building::new();
     let text = "SELECT room, temperature FROM latest.climate WHERE room = $room ORDER BY room";
