@@ -6,6 +6,7 @@ use super::{Answer, Parameters, QueryError, Session, StatementOutcome, read_only
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -13,8 +14,9 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use weir_engine::runtime::asked::with_sensors;
+use weir_engine::runtime::asked::{counts_sensors, with_sensors};
 use weir_engine::sql::{
     InsertStatement, ShowWhat, SqlError, Statement, TableStatement, parse_statements, planner,
 };
@@ -175,8 +177,8 @@ impl Session {
     ) -> datafusion::error::Result<(LogicalPlan, Option<Basis>)> {
         let plan = planner::plan(state, statement).await?;
         read_only().verify_plan(&plan)?;
-        let counted = with_sensors(plan, &self.sources.log, &self.sources.references)?;
-        let (plan, counts) = (counted.data, counted.transformed);
+        let counts = counts_sensors(&plan)?;
+        let plan = if counts { self.with_sensors(plan).await? } else { plan };
         let optimised = state.optimize(&plan)?;
         // Which sensors there are is part of the plan.
         let basis = match question.alone && !counts {
@@ -184,6 +186,14 @@ impl Session {
             false => None,
         };
         Ok((optimised, basis))
+    }
+
+    /// The plan of a question that counts sensors, with those of the tables as they are now.
+    async fn with_sensors(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+        let (log, tables) = (Arc::clone(&self.sources.log), Arc::clone(&self.sources.references));
+        let pool = Arc::clone(self.task.memory_pool());
+        let looked = spawn_blocking(move || with_sensors(plan, &log, &tables, &pool)).await;
+        looked.map_err(|error| DataFusionError::External(Box::new(error)))?.data()
     }
 
     async fn create_table(&self, statement: TableStatement) -> Result<String, QueryError> {
@@ -339,7 +349,7 @@ async fn gathered(mut answer: Answer) -> Result<RecordBatch, QueryError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, QueryError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
+    let outcome = spawn_blocking(work).await;
     outcome.map_err(|error| QueryError::Internal(error.to_string()))
 }
 
@@ -347,3 +357,6 @@ async fn blocking<T: Send + 'static>(
 fn refused(error: weir_engine::tables::reference::TableError) -> QueryError {
     SqlError::new(error.to_string()).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,24 @@ async fn a_query_that_needs_too_much_memory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_sensors_that_a_question_counts_are_within_its_memory() {
+    let limits = QueryLimits { memory_bytes_max: 256 * 1024, ..QueryLimits::default() };
+    let building = Building::with_limits(limits);
+    building.rows("CREATE TABLE sensors (topic TEXT PRIMARY KEY)").await.unwrap();
+    let sensors = (0..2_000).map(|n| format!("('/gauge/{n}')")).collect::<Vec<_>>().join(", ");
+    building.rows(&format!("INSERT INTO sensors VALUES {sensors}")).await.unwrap();
+    building.create(
+        "CREATE STREAM gauges (bar DOUBLE) TOPIC '/gauge/{gauge}' \
+         WITH (interval = '1 minute', expected = 'sensors')",
+    );
+    let counts = "SELECT coverage() AS c \
+        FROM TUMBLE(gauges, DESCRIPTOR(time), size => INTERVAL '1' HOUR) \
+        GROUP BY window_start, window_end";
+    let error = building.refused(counts).await;
+    assert!(matches!(&error, QueryError::Sql(e) if e.message.contains("memory")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queries_over_the_number_allowed_are_turned_away_until_one_ends() {
     let building =
         Building::with_limits(QueryLimits { concurrent_max: 1, ..QueryLimits::default() });

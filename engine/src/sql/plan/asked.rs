@@ -2,24 +2,35 @@
 //!
 //! Promise: they are known where a rule knows them and refused with the same reasons; and where no table says
 //! which sensors a stream has, a question does not know what a rule does: which of them reported before. The
-//! topic of each row is carried up to the aggregate under a name of its own.
+//! topic of each row, and its place in the log where a join may make several rows of it, are carried up to the
+//! aggregate under names of their own.
 
 use super::dense::Coverage;
 use super::walk::{self, WalkError};
+use super::windows::column_name;
 use super::{LATEST, Relations, Shape, SqlError, prepare, state};
-use crate::sql::functions::coverage::{Counted, asked};
+use crate::sql::functions::coverage::Counted;
+use crate::sql::functions::coverage::asked::{self, RowsOfReading};
 use crate::stream::window::{Asked, ExpectedSensors, SeriesPlan};
 use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Union};
 use std::sync::Arc;
 
-/// The topic of a row, on its way to the aggregate.
-const CARRIED: &str = "__topic";
+/// The columns of the window.
+const EDGES: [&str; 2] = ["window_start", "window_end"];
 
-/// Gives a stream its series and the sensors that its table names.
+/// What is carried of a reading, each under its name on the way to the aggregate; all but the topic where a
+/// join may make several rows of it.
+const CARRIED: [(&str, &str); 3] =
+    [("topic", "__topic"), ("partition", "__partition"), ("offset", "__offset")];
+
+type Carried<'c> = &'c [(&'static str, &'static str)];
+
+/// Gives a stream the sensors that its table names.
 pub(super) type AskedOf<'a> = &'a dyn Fn(&Arc<SeriesPlan>) -> Asked;
 
 /// Whether a question counts sensors.
@@ -45,10 +56,11 @@ pub fn count_sensors(
     plan: LogicalPlan,
     relations: &Relations,
     asked_of: AskedOf<'_>,
+    pool: &Arc<dyn MemoryPool>,
 ) -> Result<Transformed<LogicalPlan>> {
     plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Aggregate(aggregate) if is_counting(&node) => {
-            counted(aggregate, relations, asked_of).map(Transformed::yes)
+            counted(aggregate, relations, asked_of, pool).map(Transformed::yes)
         }
         _ => Ok(Transformed::no(node)),
     })
@@ -69,6 +81,7 @@ fn counted(
     aggregate: &Aggregate,
     relations: &Relations,
     asked_of: AskedOf<'_>,
+    pool: &Arc<dyn MemoryPool>,
 ) -> Result<LogicalPlan> {
     let plans = series_plans(aggregate, relations).map_err(refused)?;
     let streams: Vec<Asked> = plans.iter().map(asked_of).collect();
@@ -77,18 +90,25 @@ fn counted(
     if let (Some(stream), Some(counted)) = (unlisted, needs_list) {
         return Err(refused(unknown(counted, stream.plan.definition.name())));
     }
-    let sensors = Arc::new(ExpectedSensors::new(&streams)?);
-    let carried = carry(&aggregate.input, relations)?;
-    let input = carried.ok_or_else(|| refused(SqlError::new("coverage is known of streams")))?;
-    let args: Vec<Expr> = [CARRIED, "window_start", "window_end"]
-        .iter()
-        .map(|name| column(&input, name))
-        .collect::<Result<_>>()?;
+    let memory = MemoryConsumer::new("sensors of a question").register(pool);
+    let sensors = Arc::new(ExpectedSensors::new(streams, memory)?);
+    let joins = aggregate.input.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))?;
+    let (rows, carried) = match joins {
+        true => (RowsOfReading::Many, &CARRIED[..]),
+        false => (RowsOfReading::One, &CARRIED[..1]),
+    };
+    let input = carry(&aggregate.input, relations, carried)?;
+    let input = input.ok_or_else(|| refused(SqlError::new("coverage is known of streams")))?;
+    let names = EDGES.iter().chain(carried.iter().map(|(_, name)| name));
+    let mut args: Vec<Expr> = names.map(|name| column(&input, name)).collect::<Result<_>>()?;
+    let is_key = |expr: &&Expr| column_name(expr).is_none_or(|name| !EDGES.contains(&name));
+    let keys = aggregate.group_expr.iter().filter(is_key).map(|expr| expr.clone().unalias());
+    args.extend(keys);
     let call = |expr: &Expr| match of(expr) {
         None => expr.clone(),
         Some(counted) => {
             let call = AggregateFunction::new_udf(
-                asked::asked(counted, &sensors),
+                asked::asked(counted, &sensors, rows, args.len()),
                 args.clone(),
                 false,
                 None,
@@ -149,8 +169,12 @@ fn column(plan: &LogicalPlan, name: &str) -> Result<Expr> {
     found.map(Expr::Column).ok_or_else(|| DataFusionError::Plan(format!("the window lacks {name}")))
 }
 
-/// The same rows with the topic of their stream; `None` where they are of none.
-fn carry(plan: &LogicalPlan, relations: &Relations) -> Result<Option<LogicalPlan>> {
+/// The same rows with what is carried of their readings; `None` where they are of no stream.
+fn carry(
+    plan: &LogicalPlan,
+    relations: &Relations,
+    carried: Carried<'_>,
+) -> Result<Option<LogicalPlan>> {
     let columns = |plan: &LogicalPlan| -> Vec<Expr> {
         plan.schema().columns().into_iter().map(Expr::Column).collect()
     };
@@ -162,28 +186,36 @@ fn carry(plan: &LogicalPlan, relations: &Relations) -> Result<Option<LogicalPlan
                 return Ok(None);
             }
             let mut all = columns(plan);
-            all.push(column(plan, "topic")?.alias(CARRIED));
+            for (from, name) in carried {
+                all.push(column(plan, from)?.alias(*name));
+            }
             LogicalPlan::Projection(Projection::try_new(all, Arc::new(plan.clone()))?)
         }
         LogicalPlan::Projection(projection) => {
-            let Some(input) = carry(&projection.input, relations)? else { return Ok(None) };
+            let Some(input) = carry(&projection.input, relations, carried)? else {
+                return Ok(None);
+            };
             let mut all = projection.expr.clone();
-            all.push(column(&input, CARRIED)?);
+            for (_, name) in carried {
+                all.push(column(&input, name)?);
+            }
             LogicalPlan::Projection(Projection::try_new(all, Arc::new(input))?)
         }
         LogicalPlan::Union(union) => {
             let mut inputs = Vec::new();
             for input in &union.inputs {
-                let Some(carried) = carry(input, relations)? else { return Ok(None) };
+                let Some(with) = carry(input, relations, carried)? else { return Ok(None) };
                 let mut all = columns(input);
-                all.push(column(&carried, CARRIED)?.alias(CARRIED));
-                let all = Projection::try_new(all, Arc::new(carried))?;
+                for (_, name) in carried {
+                    all.push(column(&with, name)?.alias(*name));
+                }
+                let all = Projection::try_new(all, Arc::new(with))?;
                 inputs.push(Arc::new(LogicalPlan::Projection(all)));
             }
             LogicalPlan::Union(Union::try_new(inputs)?)
         }
         LogicalPlan::Join(join) => {
-            let sides = [&join.left, &join.right].map(|side| carry(side, relations));
+            let sides = [&join.left, &join.right].map(|side| carry(side, relations, carried));
             let [left, right] = sides;
             let inputs = match (left?, right?) {
                 (Some(left), None) => vec![left, join.right.as_ref().clone()],
@@ -196,7 +228,9 @@ fn carry(plan: &LogicalPlan, relations: &Relations) -> Result<Option<LogicalPlan
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Unnest(_)
         | LogicalPlan::Window(_) => {
-            let Some(input) = carry(plan.inputs()[0], relations)? else { return Ok(None) };
+            let Some(input) = carry(plan.inputs()[0], relations, carried)? else {
+                return Ok(None);
+            };
             plan.with_new_exprs(plan.expressions(), vec![input])?
         }
         _ => return Ok(None),
