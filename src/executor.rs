@@ -2,7 +2,7 @@
 //!
 //! Promise: a statement is answered after it is durable; a refused one changed nothing.
 
-mod test;
+mod turn;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use async_trait::async_trait;
@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use weir_engine::alarms::{Command, StaleAlarms};
 use weir_engine::deliver::{Deliverer, SubscriptionError, SubscriptionStatus};
 use weir_engine::runtime::definition::check_expected;
-use weir_engine::runtime::explain::explain_alarm;
 use weir_engine::runtime::rules::Rules;
 use weir_engine::sql::{Existing, Missing, SqlError, Statement, SubscriptionStatement};
 use weir_engine::tables::reference::ReferenceTables;
@@ -27,8 +26,8 @@ pub struct Executor {
     references: Arc<ReferenceTables>,
     rules: Arc<Rules>,
     deliverer: Arc<Deliverer>,
-    /// One rule is tested at a time.
-    testing: Arc<Semaphore>,
+    /// The log is read for one who asks at a time.
+    turns: Arc<Semaphore>,
 }
 
 impl Executor {
@@ -39,8 +38,8 @@ impl Executor {
         rules: Arc<Rules>,
         deliverer: Arc<Deliverer>,
     ) -> Arc<Self> {
-        let testing = Arc::new(Semaphore::new(1));
-        Arc::new(Self { log, references, rules, deliverer, testing })
+        let turns = Arc::new(Semaphore::new(1));
+        Arc::new(Self { log, references, rules, deliverer, turns })
     }
 
     /// All subscriptions.
@@ -172,9 +171,8 @@ impl Statements for Executor {
                 return Ok(StatementOutcome { message: String::new(), rows: Some(rows) });
             }
             Statement::ExplainAlarm { id } => {
-                let (log, references) = (Arc::clone(&self.log), Arc::clone(&self.references));
-                let explained = blocking(move || explain_alarm(&log, &references, &id)).await?;
-                return Ok(StatementOutcome { message: String::new(), rows: Some(explained) });
+                let rows = Some(self.explain(id).await?);
+                return Ok(StatementOutcome { message: String::new(), rows });
             }
             Statement::ExplainWatermark { rule } => {
                 let rules = Arc::clone(&self.rules);

@@ -8,6 +8,7 @@ use weir_engine::runtime::definition::{
     Planned, RULES, StoredRule, check_expected, forget, planned, relations,
 };
 use weir_engine::runtime::explain::explain_alarm;
+use weir_engine::runtime::follower::RULE_MEMORY_MAX;
 use weir_engine::sql::{
     Existing, RuleStatement, ShowWhat, SqlError, StartFrom, Statement, parse_statements,
 };
@@ -73,7 +74,8 @@ impl World {
             Statement::Operate(command) => self.operate(command),
             Statement::ExplainAlarm { id } => {
                 let (log, references) = (self.log(), Arc::clone(&self.engine().references));
-                let explained = explain_alarm(&log, &references, &id).map_err(message)?;
+                let explained = explain_alarm(&log, &references, &id, RULE_MEMORY_MAX, &|| None)
+                    .map_err(message)?;
                 let now = self.now();
                 self.scribe.answer(&[explained], now);
                 Ok(())

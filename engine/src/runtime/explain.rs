@@ -14,7 +14,7 @@ use super::runner::{Recomputed, Runner, key_columns};
 use crate::alarms::{Receipt, RuleIdentity, Transition, TransitionKind, Verdict, transition_rows};
 use crate::sql::SqlError;
 use crate::tables::reference::ReferenceTables;
-use again::look_again;
+use again::{Bounds, look_again};
 use answer::Answer;
 use arrow::array::{AsArray, RecordBatch};
 use evidence::{Counted, Evidence};
@@ -40,20 +40,24 @@ enum Found {
     NoRows,
 }
 
-/// Explains the transition `id` (for an occurrence: its `alarm_id`), as two columns of text.
+/// Explains the transition `id` (for an occurrence: its `alarm_id`), as two columns of text. Where the rule
+/// reads its input again its state takes at most `memory_max` bytes, and `halted` is asked before each input:
+/// a sentence ends it.
 /// # Errors
-/// There is no such alarm, or the log cannot be read.
+/// There is no such alarm, the log cannot be read, or it was halted.
 pub fn explain_alarm(
     log: &Arc<Log>,
     references: &ReferenceTables,
     id: &str,
+    memory_max: usize,
+    halted: &dyn Fn() -> Option<SqlError>,
 ) -> Result<RecordBatch, SqlError> {
     let transition = find(log, id)?.ok_or_else(|| {
         SqlError::new(format!("there is no alarm '{id}'")).with_hint(
             "SHOW ALARMS lists the open ones, SELECT alarm_id, rule, key, time FROM alarm_history all",
         )
     })?;
-    let found = look(log, references, &transition)?;
+    let found = look(log, references, &transition, Bounds { memory_max, halted })?;
     Answer::new(&transition, &found).table()
 }
 
@@ -96,6 +100,7 @@ fn look(
     log: &Arc<Log>,
     references: &ReferenceTables,
     transition: &Transition,
+    bounds: Bounds<'_>,
 ) -> Result<Found, SqlError> {
     let (Some(receipt), Some(_)) = (&transition.receipt, verdict_of(transition.kind)) else {
         return Ok(Found::NoRows);
@@ -109,7 +114,7 @@ fn look(
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
     let goes_along = planned.plan.branches.iter().any(|branch| branch.along.is_some());
     if goes_along || !planned.plan.latest.is_empty() || planned.plan.nested.is_some() {
-        return look_again(log, &planned, transition, receipt);
+        return look_again(log, &planned, transition, receipt, bounds);
     }
     let evidence = Evidence { log, planned: &planned, receipt, until: transition.append_time };
     let Some(recomputed) = recompute(&evidence, transition)? else { return Ok(Found::Expired) };

@@ -115,6 +115,11 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Bytes that the state of one rule may take.
+    pub fn memory_max(&self) -> usize {
+        self.memory_max
+    }
+
     fn restart(&self, stored: StoredRule) -> Rule {
         let planned = stored.planned(&relations(&self.log, &self.references));
         let opened = planned.and_then(|p| Ok((stored.follow(&self.log, &p)?, p)));

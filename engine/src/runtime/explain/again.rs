@@ -1,7 +1,8 @@
 //! A rule that looks back, or whose windows are over windows, reads its input again from where it began.
 //!
 //! Promise: the verdict is the one that the rule itself comes to at the same place of the same input. What
-//! would take reading too much, or is not all there any more, is not computed over less.
+//! would take reading too much, or more state than a rule may have, or is not all there any more, is not
+//! computed over less.
 
 use super::evidence::{Counted, ROWS_SHOWN_MAX};
 use super::{Found, refused};
@@ -19,6 +20,16 @@ use weir_ingest::model::AppendTime;
 /// Rows that are read for one answer.
 const ROWS_READ_MAX: usize = 10_000_000;
 const TOO_MUCH: &str = "more than 10,000,000 readings came since then";
+const TOO_LARGE: &str = "its state would take more than engine.rule_memory_max";
+
+/// What it may take.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'b> {
+    /// Bytes of state.
+    pub(super) memory_max: usize,
+    /// Asked before each input: a sentence ends it.
+    pub(super) halted: &'b dyn Fn() -> Option<SqlError>,
+}
 
 /// What a transition of such a rule rests on.
 pub(super) fn look_again(
@@ -26,6 +37,7 @@ pub(super) fn look_again(
     planned: &Planned,
     transition: &Transition,
     receipt: &Receipt,
+    bounds: Bounds<'_>,
 ) -> Result<Found, SqlError> {
     let stored = version_of(log, transition.rule_uid, transition.rule_version)?;
     let Some(stored) = stored else { return Ok(Found::NotAgain("the rule was dropped")) };
@@ -33,21 +45,27 @@ pub(super) fn look_again(
         return Ok(Found::NotAgain("not all of its input since then is there any more"));
     }
     let Some(what) = watched(planned, transition, receipt) else { return Ok(Found::RuleGone) };
-    let read =
-        Read { log, stored: &stored, planned: &in_sight(planned), until: transition.append_time };
+    let (planned_again, until) = (in_sight(planned), transition.append_time);
+    let read = Read { log, stored: &stored, planned: &planned_again, until, bounds };
     let watch = Watch::new(what.clone(), transition.key.values());
-    let Some(seen) = read.look_for(watch)? else { return Ok(Found::NotAgain(TOO_MUCH)) };
+    let seen = match read.look_for(watch)? {
+        Looked::Seen(seen) => seen,
+        Looked::TooFar(why) => return Ok(Found::NotAgain(why)),
+    };
     let Some(judged) = seen.judged().cloned() else {
         return Ok(Found::Again { recomputed: None, rows: Counted::default() });
     };
     let seen = match what {
-        Watched::Reading { .. } => Some(seen),
+        Watched::Reading { .. } => Looked::Seen(seen),
         Watched::Window(_) => {
             let watch = Watch::new(what, transition.key.values());
             read.look_for(watch.with_rows(judged.group.clone(), ROWS_SHOWN_MAX))?
         }
     };
-    let Some(seen) = seen else { return Ok(Found::NotAgain(TOO_MUCH)) };
+    let seen = match seen {
+        Looked::Seen(seen) => seen,
+        Looked::TooFar(why) => return Ok(Found::NotAgain(why)),
+    };
     let (used, rows) = seen.rows();
     let rows = Counted::of(used, rows, planned.plan.nested.as_deref());
     Ok(Found::Again { recomputed: Some(judged), rows })
@@ -90,15 +108,27 @@ struct Read<'r> {
     stored: &'r StoredRule,
     planned: &'r Planned,
     until: AppendTime,
+    bounds: Bounds<'r>,
+}
+
+/// What became of it.
+enum Looked {
+    /// What the rule showed on the way.
+    Seen(Watch),
+    /// It was given up, for this reason.
+    TooFar(&'static str),
 }
 
 impl Read<'_> {
-    /// What the rule shows on the way; `None` where that is too long.
-    fn look_for(&self, watch: Watch) -> Result<Option<Watch>, SqlError> {
+    fn look_for(&self, watch: Watch) -> Result<Looked, SqlError> {
         let mut version = self.stored.open(self.log, self.planned)?;
         version.runner.watch(watch);
         let mut rows_read = 0;
-        while let Next::Input(input) = version.feed.next_input().map_err(refused)? {
+        loop {
+            if let Some(why) = (self.bounds.halted)() {
+                return Err(why);
+            }
+            let Next::Input(input) = version.feed.next_input().map_err(refused)? else { break };
             if input.appended() > self.until {
                 break;
             }
@@ -106,10 +136,13 @@ impl Read<'_> {
                 rows_read += rows.len();
             }
             if rows_read > ROWS_READ_MAX {
-                return Ok(None);
+                return Ok(Looked::TooFar(TOO_MUCH));
             }
             version.runner.step(&input).map_err(refused)?;
+            if version.runner.bytes() > self.bounds.memory_max {
+                return Ok(Looked::TooFar(TOO_LARGE));
+            }
         }
-        Ok(version.runner.unwatch())
+        Ok(Looked::Seen(version.runner.unwatch().expect("it was watched from the start")))
     }
 }
