@@ -11,7 +11,7 @@ use crate::runtime::definition::{Planned, StoredRule, version_of};
 use crate::runtime::feed::Next;
 use crate::runtime::runner::{Watch, Watched};
 use crate::sql::SqlError;
-use crate::sql::plan::{Nested, RulePlan};
+use crate::sql::plan::{Nested, RulePlan, Shape};
 use crate::stream::input::Input;
 use std::sync::Arc;
 use weir_ingest::log::Log;
@@ -41,6 +41,11 @@ pub(super) fn look_again(
 ) -> Result<Found, SqlError> {
     let stored = version_of(log, transition.rule_uid, transition.rule_version)?;
     let Some(stored) = stored else { return Ok(Found::NotAgain("the rule was dropped")) };
+    if is_behind_another(planned, &stored) {
+        return Ok(Found::NotAgain(
+            "this version replaced another, and went on from its watermarks",
+        ));
+    }
     if !is_there(log, &stored) {
         return Ok(Found::NotAgain("not all of its input since then is there any more"));
     }
@@ -69,6 +74,14 @@ pub(super) fn look_again(
     let (used, rows) = seen.rows();
     let rows = Counted::of(used, rows, planned.plan.nested.as_deref());
     Ok(Found::Again { recomputed: Some(judged), rows })
+}
+
+/// Whether which readings it takes depends on how far the version before it had come: with a window it finds
+/// its watermarks in the rows that it reads, and without lag or rate a late reading says what it says.
+fn is_behind_another(planned: &Planned, stored: &StoredRule) -> bool {
+    let per_reading = matches!(planned.plan.shape, Shape::PerReading);
+    let goes_along = planned.plan.branches.iter().any(|branch| branch.along.is_some());
+    per_reading && goes_along && stored.replaces.is_some()
 }
 
 /// Whether all that came since the rule began is there.
