@@ -30,7 +30,7 @@ pub use expected::{TOPIC_COLUMN, listed_sensors};
 pub use recompute::{InTime, Recomputed};
 pub use state::RunnerState;
 pub use succession::{Misfit, Succession};
-pub use watch::{Watch, Watched};
+pub use watch::{Seen, Watch, Watched};
 
 use super::derived::Deriving;
 use super::outputs::Outputs;

@@ -71,8 +71,7 @@ pub(super) fn look_again(
         Looked::Seen(seen) => seen,
         Looked::TooFar(why) => return Ok(Found::NotAgain(why)),
     };
-    let (used, rows) = seen.rows();
-    let rows = Counted::of(used, rows, planned.plan.nested.as_deref());
+    let rows = Counted::of(seen.seen(), planned.plan.nested.as_deref());
     Ok(Found::Again { recomputed: Some(judged), rows })
 }
 

@@ -6,7 +6,7 @@ use crate::deliver::event::rfc3339;
 use crate::runtime::definition::Planned;
 use crate::runtime::feed::{Feed, FeedStart, Next};
 use crate::runtime::outputs::json_row;
-use crate::runtime::runner::InTime;
+use crate::runtime::runner::{InTime, Seen};
 use crate::sql::SqlError;
 use crate::sql::plan::Nested;
 use crate::stream::input::{Input, Rows};
@@ -138,17 +138,19 @@ impl Evidence<'_> {
 }
 
 impl Counted {
-    /// Rows that took part; those of a SELECT inside the window have its columns.
-    pub(super) fn of(used: u64, rows: &[Rows], inner: Option<&Nested>) -> Self {
+    /// What was seen while the rule read its input again; rows of a SELECT inside the window have its columns.
+    pub(super) fn of(seen: &Seen, inner: Option<&Nested>) -> Self {
         let names = inner.map(|nested| nested.inner.output.fields());
-        let shown = rows.iter().map(|one| match names {
-            None => shown(one, 0, InTime::Yes),
+        let shown = seen.rows.iter().map(|(one, in_time)| match names {
+            None => shown(one, 0, *in_time),
             Some(names) => {
                 let names: Vec<&str> = names.iter().map(|field| field.name().as_str()).collect();
-                format!("{} {}", rfc3339(EventTime(one.times()[0])), fields(one, &names))
+                let time = rfc3339(EventTime(one.times()[0]));
+                format!("{time} {}{}", fields(one, &names), told(*in_time))
             }
         });
-        Self { used, late: 0, shown: shown.collect(), inner: inner.is_some() }
+        let (used, late) = (seen.used, seen.late);
+        Self { used, late, shown: shown.collect(), inner: inner.is_some() }
     }
 
     fn note(&mut self, rows: &Rows, row: usize, in_time: InTime) {
@@ -174,10 +176,7 @@ fn within(rows: &Rows, lane: &PartitionReceipt) -> Option<Rows> {
 fn shown(rows: &Rows, row: usize, in_time: InTime) -> String {
     let one = rows.slice(row, 1);
     let topic = one.series.topic(SeriesId(one.series_ids()[0]));
-    let late = match in_time {
-        InTime::Yes => "",
-        InTime::Late => ", late: it does not count",
-    };
+    let late = told(in_time);
     format!(
         "{topic} {} {} ({} partition {} offset {}{late})",
         rfc3339(EventTime(one.times()[0])),
@@ -186,6 +185,13 @@ fn shown(rows: &Rows, row: usize, in_time: InTime) -> String {
         one.partition(0).0,
         one.offset(0).0,
     )
+}
+
+fn told(in_time: InTime) -> &'static str {
+    match in_time {
+        InTime::Yes => "",
+        InTime::Late => ", late: it does not count",
+    }
 }
 
 /// The declared columns of a reading as a JSON object, under other names if there are any.

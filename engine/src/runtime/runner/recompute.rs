@@ -111,12 +111,18 @@ impl Runner {
         found.sort_unstable();
         found.dedup();
         let closed_before = self.progress.note(rows);
-        let in_time = |row: usize| match self.plan.shape {
-            Shape::Sessions(_) => rows.times()[row] >= closed_before[row],
-            Shape::Windowed(_) | Shape::PerReading => window.end.0 > closed_before[row],
-        };
-        let told = |row| (row, if in_time(row) { InTime::Yes } else { InTime::Late });
+        let told = |row: usize| (row, self.in_time(window, rows.times()[row], closed_before[row]));
         found.into_iter().map(told).collect()
+    }
+
+    /// Whether a reading of this time came in time for a window that it lies in, when its partition was closed
+    /// up to there.
+    pub(super) fn in_time(&self, window: Window, time: i64, closed_before: i64) -> InTime {
+        let in_time = match self.plan.shape {
+            Shape::Sessions(_) => time >= closed_before,
+            Shape::Windowed(_) | Shape::PerReading => window.end.0 > closed_before,
+        };
+        if in_time { InTime::Yes } else { InTime::Late }
     }
 
     /// The group of each row that comes to be aggregated.

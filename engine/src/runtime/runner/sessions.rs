@@ -56,8 +56,8 @@ impl Runner {
         rows: &Rows,
         out: &mut Outputs,
     ) -> std::result::Result<(), RunnerError> {
-        let read = self.session_reads(rows, out);
         let closed_before = self.progress.note(rows);
+        let read = self.session_reads(rows, &closed_before, out);
         self.put_into_sessions(rows, read, &closed_before, out)
     }
 
@@ -70,7 +70,7 @@ impl Runner {
         closed_before: &[i64],
         out: &mut Outputs,
     ) -> std::result::Result<(), RunnerError> {
-        let read = self.session_reads(rows, out);
+        let read = self.session_reads(rows, closed_before, out);
         self.put_into_sessions(rows, read, closed_before, out)
     }
 
@@ -114,7 +114,12 @@ impl Runner {
         }
     }
 
-    fn session_reads(&mut self, rows: &Rows, out: &mut Outputs) -> Vec<Read> {
+    fn session_reads(
+        &mut self,
+        rows: &Rows,
+        closed_before: &[i64],
+        out: &mut Outputs,
+    ) -> Vec<Read> {
         let plan = Arc::clone(&self.plan);
         let Ok(table) = number_rows(&rows.table()) else { return Vec::new() };
         let mut reads = Vec::new();
@@ -141,6 +146,7 @@ impl Runner {
                 let Ok(source) = number_rows(&without_rows(&source)) else { continue };
                 let row_of = |position: usize| of_source[position];
                 for batch in self.run_or_list(&branch.pipeline, &source, &row_of, rows, out) {
+                    self.watch_rows(rows, &batch, &row_of, &|row| closed_before[row]);
                     for (position, kept) in self.kept(&batch, &row_of, rows, out) {
                         let series = series(rows, of_source[position]);
                         reads[first + position].rows.push((series, kept));
@@ -159,7 +165,6 @@ impl Runner {
         rows: &Rows,
         out: &mut Outputs,
     ) -> Vec<(usize, Box<[u8]>)> {
-        self.watch_rows(rows, batch, row_of);
         let Some(sessions) = &self.sessions else { return Vec::new() };
         let positions = row_column(batch).values().iter().map(|position| *position as usize);
         if let Ok(kept) = sessions.prepare(batch) {

@@ -4,7 +4,7 @@
 //! nothing.
 
 use super::recompute::group_values;
-use super::{Recomputed, Runner};
+use super::{InTime, Recomputed, Runner};
 use crate::alarms::{KeyValue, Verdict, Window};
 use crate::runtime::outputs::json_row;
 use crate::stream::input::Rows;
@@ -37,15 +37,25 @@ pub struct Watch {
     /// Of a window whose rows are looked for.
     group: Option<Vec<KeyValue>>,
     judged: Option<Recomputed>,
-    rows: Vec<Rows>,
+    seen: Seen,
     rows_max: usize,
-    used: u64,
+}
+
+/// The rows of a group that came while its window was watched.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// How many took part.
+    pub used: u64,
+    /// How many came too late for this window.
+    pub late: u64,
+    /// The first of both, one by one.
+    pub rows: Vec<(Rows, InTime)>,
 }
 
 impl Watch {
     /// Nothing seen yet.
     pub fn new(what: Watched, key: Vec<KeyValue>) -> Self {
-        Self { what, key, group: None, judged: None, rows: Vec::new(), rows_max: 0, used: 0 }
+        Self { what, key, group: None, judged: None, seen: Seen::default(), rows_max: 0 }
     }
 
     /// Looks for the rows of a group, too, and keeps the first `rows_max` of them.
@@ -59,15 +69,18 @@ impl Watch {
         self.judged.as_ref()
     }
 
-    /// How many rows took part, and the first of them, one by one.
-    pub fn rows(&self) -> (u64, &[Rows]) {
-        (self.used, &self.rows)
+    /// The rows behind it.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
-    fn takes(&mut self, row: Rows) {
-        self.used += 1;
-        if self.rows.len() < self.rows_max {
-            self.rows.push(row);
+    fn takes(&mut self, row: Rows, in_time: InTime) {
+        match in_time {
+            InTime::Yes => self.seen.used += 1,
+            InTime::Late => self.seen.late += 1,
+        }
+        if self.seen.rows.len() < self.rows_max {
+            self.seen.rows.push((row, in_time));
         }
     }
 }
@@ -95,23 +108,33 @@ impl Runner {
         self.watch = Some(watch);
     }
 
-    /// Rows go into windows; `row_of` tells the reading of each.
+    /// Whether a verdict is looked for.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Rows come to windows; `row_of` tells the reading of each, `closed_before` how far its lane was closed
+    /// before it. What a join makes of a reading stands together, and is one reading.
     pub(super) fn watch_rows(
         &mut self,
         rows: &Rows,
         batch: &RecordBatch,
         row_of: &dyn Fn(usize) -> usize,
+        closed_before: &dyn Fn(usize) -> i64,
     ) {
         let Some(mut watch) = self.watch.take() else { return };
         if let (Watched::Window(window), Some(group), Some(grouping)) =
             (watch.what.clone(), watch.group.clone(), self.plan.shape.grouping())
         {
             let groups = group_values(&grouping.group, batch);
+            let mut before = None;
             for (position, of_row) in row_column(batch).values().iter().zip(groups) {
                 let row = row_of(*position as usize);
                 let time = rows.times()[row];
-                if of_row == group && time >= window.start.0 && time < window.end.0 {
-                    watch.takes(rows.slice(row, 1));
+                let is_of = of_row == group && time >= window.start.0 && time < window.end.0;
+                if is_of && before.replace(row) != Some(row) {
+                    let in_time = self.in_time(window, time, closed_before(row));
+                    watch.takes(rows.slice(row, 1), in_time);
                 }
             }
         }
@@ -137,7 +160,7 @@ impl Runner {
             let values = json_row(values, position);
             watch.judged = Some(Recomputed { verdict, values, sensors: 1, group: Vec::new() });
             watch.rows_max = 1;
-            watch.takes(rows.slice(row, 1));
+            watch.takes(rows.slice(row, 1), InTime::Yes);
         }
     }
 }

@@ -102,6 +102,7 @@ impl Runner {
         let mut late = BTreeMap::new();
         for batch in batches {
             let mut slices: BTreeMap<PaneKey, Vec<u32>> = BTreeMap::new();
+            let mut nowhere = Vec::new();
             for (position, row) in (0_u32..).zip(row_column(&batch).values()) {
                 let row = *row as usize;
                 let pane = grid.pane(rows.times()[row]);
@@ -112,7 +113,13 @@ impl Runner {
                 if let Some(first_window) = open.next {
                     let lane = self.progress.lane(rows.stream, rows.partition(row));
                     slices.entry(PaneKey { lane, pane, first_window }).or_default().push(position);
+                } else if self.is_watched() {
+                    nowhere.push(position);
                 }
+            }
+            if !nowhere.is_empty() {
+                let late = rows_at(&batch, nowhere);
+                self.watch_rows(rows, &late, &|row| row, &|row| closed_before[row]);
             }
             for (key, positions) in slices {
                 self.add_slice(rows, &batch, &|row| closed_before[row], key, positions, out);
@@ -151,10 +158,9 @@ impl Runner {
     ) {
         let part = match positions.len() == batch.num_rows() {
             true => batch.clone(),
-            false => take_record_batch(batch, &UInt32Array::from(positions))
-                .expect("positions lie in the batch"),
+            false => rows_at(batch, positions),
         };
-        self.watch_rows(rows, &part, &|row| row);
+        self.watch_rows(rows, &part, &|row| row, closed_before);
         if self.add_to_window(rows, &part, closed_before, key).is_ok() {
             return;
         }
@@ -345,6 +351,11 @@ impl Runner {
         }
         rows
     }
+}
+
+fn rows_at(batch: &RecordBatch, positions: Vec<u32>) -> RecordBatch {
+    let rows = take_record_batch(batch, &UInt32Array::from(positions));
+    rows.expect("positions lie in the batch")
 }
 
 /// What a row of `pane` is in and what it came too late for, where windows are closed up to `closed`.
