@@ -3,21 +3,27 @@
 //! Promise: exactly the offset ranges of its receipt are read, lateness included. Where not every row of
 //! them is there any more it is answered from the receipt (`evidence` = `expired`), never with a verdict
 //! over fewer rows. A rule that looks at more than these (what came before in a series, latest values, the
-//! windows below its own) reads its whole input again, up to there.
+//! windows below its own, other partitions when one came back) reads its whole input again, up to there.
 
 mod again;
 mod answer;
 mod evidence;
 
 use super::definition::{Planned, parse_rule, planned, relations, text_of};
+use super::outages::were_out;
 use super::runner::{Recomputed, Runner, key_columns};
-use crate::alarms::{Receipt, RuleIdentity, Transition, TransitionKind, Verdict, transition_rows};
+use crate::alarms::{
+    PartitionPlace, PartitionReceipt, Receipt, RuleIdentity, Transition, TransitionKind, Verdict,
+    transition_rows,
+};
 use crate::sql::SqlError;
+use crate::sql::plan::Shape;
 use crate::tables::reference::ReferenceTables;
 use again::{Bounds, look_again};
 use answer::Answer;
 use arrow::array::{AsArray, RecordBatch};
 use evidence::{Counted, Evidence};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_ingest::log::{EntryBody, InternalLog, Log};
 use weir_ingest::model::AppendTime;
@@ -112,14 +118,42 @@ fn look(
         return Ok(Found::Expired);
     }
     let Some(planned) = version(log, references, transition)? else { return Ok(Found::RuleGone) };
-    let goes_along = planned.plan.branches.iter().any(|branch| branch.along.is_some());
-    if goes_along || !planned.plan.latest.is_empty() || planned.plan.nested.is_some() {
+    if looks_further(&planned) || came_back(log, &planned, transition, receipt)? {
         return look_again(log, &planned, transition, receipt, bounds);
     }
     let evidence = Evidence { log, planned: &planned, receipt, until: transition.append_time };
     let Some(recomputed) = recompute(&evidence, transition)? else { return Ok(Found::Expired) };
     let rows = evidence.count(transition, recomputed.as_ref())?;
     Ok(Found::Complete { recomputed, rows })
+}
+
+/// Whether a rule looks at more than the rows that go into a verdict.
+fn looks_further(planned: &Planned) -> bool {
+    let plan = &planned.plan;
+    let goes_along = plan.branches.iter().any(|branch| branch.along.is_some());
+    goes_along || !plan.latest.is_empty() || plan.nested.is_some()
+}
+
+/// Whether rows of a session may be late by how far other partitions were when theirs took rows again. (A row of
+/// a window that is still open is in time for it then, too.)
+fn came_back(
+    log: &Log,
+    planned: &Planned,
+    transition: &Transition,
+    receipt: &Receipt,
+) -> Result<bool, SqlError> {
+    if !matches!(planned.plan.shape, Shape::Sessions(_)) {
+        return Ok(false);
+    }
+    let (mut places, mut from) = (BTreeSet::new(), transition.append_time);
+    for PartitionReceipt { stream, partition, first_offset, .. } in &receipt.partitions {
+        places.insert(PartitionPlace { stream: stream.clone(), partition: *partition });
+        let lanes = log.streams().get(stream);
+        let lane = lanes.as_ref().and_then(|s| s.partitions().get(partition.0 as usize));
+        let first = lane.map(|lane| lane.reader(*first_offset).next()).transpose();
+        from = first.map_err(refused)?.flatten().map_or(from, |entry| from.min(entry.append_time));
+    }
+    were_out(log, &places, (from, transition.append_time)).map_err(refused)
 }
 
 /// The version of the rule that judged, where it is still known and can be planned.

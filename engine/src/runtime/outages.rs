@@ -162,19 +162,45 @@ impl Outages {
 /// # Errors
 /// It cannot be read.
 pub fn out_before(log: &Log, end: Offset) -> Result<BTreeSet<PartitionPlace>, String> {
+    let mut out = BTreeSet::new();
+    read(log, |offset, _| offset < end, &mut |_, command| note(&mut out, command))?;
+    Ok(out)
+}
+
+/// Whether one of `places` was out at any time between what was appended at `from` and at `until`.
+/// # Errors
+/// internal/commands cannot be read.
+pub fn were_out(
+    log: &Log,
+    places: &BTreeSet<PartitionPlace>,
+    (from, until): (AppendTime, AppendTime),
+) -> Result<bool, String> {
+    let (mut out, mut meanwhile) = (BTreeSet::new(), false);
+    read(log, |_, appended| appended <= until, &mut |appended, command| {
+        meanwhile |= appended > from && !out.is_disjoint(places);
+        note(&mut out, command);
+    })?;
+    Ok(meanwhile || !out.is_disjoint(places))
+}
+
+/// What internal/commands says as long as `goes_on`.
+fn read(
+    log: &Log,
+    goes_on: impl Fn(Offset, AppendTime) -> bool,
+    take: &mut dyn FnMut(AppendTime, &Command),
+) -> Result<(), String> {
     let commands = log.internal(InternalLog::Commands);
     let mut reader = commands.reader(commands.ends().log_start);
-    let mut out = BTreeSet::new();
     while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
-        if entry.base_offset >= end {
+        if !goes_on(entry.base_offset, entry.append_time) {
             break;
         }
         let EntryBody::Rows(batch) = &entry.body else { continue };
         for (_, command) in command_rows::decode(batch).map_err(|e| e.to_string())? {
-            note(&mut out, &command);
+            take(entry.append_time, &command);
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 fn note(out: &mut BTreeSet<PartitionPlace>, command: &Command) {

@@ -27,7 +27,7 @@ async fn a_sensor_that_is_heard_first_after_a_question_was_planned_is_of_its_gro
     let (plan, _) = session.planned(&state, *statement, &question).await.unwrap();
 
     let mut decoder = Decoder::new(session.sources.log.streams());
-    let reading = br#"{"topic": "/room/a", "time": 30, "temperature": 20}"#;
+    let reading = br#"{"topic": "/room/a", "time": 1030, "temperature": 20}"#;
     decoder.push_json(reading, 0, AppendTime(1_000_000_000));
     for rows in decoder.finish().rows {
         let appended = rows.stream.partitions()[0].append(rows.batch);
