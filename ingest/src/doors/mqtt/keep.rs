@@ -86,43 +86,74 @@ impl MqttDoor {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let (at_least, is_last) = tokio::select! {
+            let (wakes_for, is_last) = tokio::select! {
                 biased;
                 () = &mut stopped => (When::Soon, true),
                 _ = look.tick() => (When::Soon, false),
                 () = self.keeper.bell.notified() => (When::Now, false),
             };
-            let asked = self.keeper.asked.load(Ordering::SeqCst);
-            self.keep_changes(at_least).await;
-            self.keeper.done.send_replace(asked);
+            self.keep_awaited().await;
+            if wakes_for == When::Soon {
+                self.keep_the_rest().await;
+            }
             if is_last {
                 return;
             }
         }
     }
 
-    /// Commit by commit, until nothing is left or one fails.
-    async fn keep_changes(&self, at_least: When) {
-        loop {
-            let unkept = self.hub.unkept(at_least, ENTRIES_MAX);
-            if unkept.is_empty() {
+    /// What somebody waits for, commit by commit, until now; then they are told.
+    async fn keep_awaited(&self) {
+        let asked = self.keeper.asked.load(Ordering::SeqCst);
+        if asked == *self.keeper.done.borrow() {
+            return;
+        }
+        for seats in self.hub.changed(When::Now).chunks(ENTRIES_MAX) {
+            self.commit(self.hub.unkept(seats)).await;
+        }
+        self.keeper.done.send_replace(asked);
+    }
+
+    /// What changed until now, once: what changes meanwhile is the next look's. Who waits is served between
+    /// two commits.
+    async fn keep_the_rest(&self) {
+        let seats = self.hub.changed(When::Soon);
+        let topics = self.hub.retained_changed();
+        // Sessions that are over may be all there is.
+        let no_seats = seats.is_empty().then_some(&seats[..]);
+        let of_seats = seats.chunks(ENTRIES_MAX).chain(no_seats);
+        let sessions = of_seats.map(|seats| self.hub.unkept(seats));
+        let of_topics = 0..topics.div_ceil(ENTRIES_MAX);
+        let retained = of_topics.map(|_| self.hub.unkept_retained(ENTRIES_MAX));
+        for unkept in sessions.chain(retained) {
+            if self.commit(unkept).await == Committed::No {
                 return;
             }
-            let (log, changes) = (Arc::clone(&self.log), changes(&unkept));
-            let commit = tokio::task::spawn_blocking(move || log.catalog().change(&changes));
-            match commit.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "sessions are not kept over a restart now");
-                    return self.hub.still_unkept(unkept);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "keeping sessions ended badly");
-                    return self.hub.still_unkept(unkept);
-                }
-            }
+            self.keep_awaited().await;
         }
     }
+
+    async fn commit(&self, unkept: Unkept) -> Committed {
+        if unkept.is_empty() {
+            return Committed::Yes;
+        }
+        let (log, changes) = (Arc::clone(&self.log), changes(&unkept));
+        let commit = tokio::task::spawn_blocking(move || log.catalog().change(&changes));
+        match commit.await {
+            Ok(Ok(())) => return Committed::Yes,
+            Ok(Err(error)) => tracing::warn!(%error, "sessions are not kept over a restart now"),
+            Err(error) => tracing::error!(%error, "keeping sessions ended badly"),
+        }
+        self.hub.still_unkept(unkept);
+        Committed::No
+    }
+}
+
+/// Whether the catalog took a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    Yes,
+    No,
 }
 
 /// What became of QoS 2 messages; how many there are.

@@ -39,6 +39,11 @@ impl Retained {
         true
     }
 
+    /// How many topics changed since they were asked for.
+    pub(super) fn changed(&self) -> usize {
+        self.changed.len()
+    }
+
     /// What is retained now of topics that changed since they were asked for, at most so many.
     pub(super) fn take_changed(&mut self, most: usize) -> Vec<(ByteString, Option<Arc<Message>>)> {
         let topics: Vec<ByteString> = self.changed.iter().take(most).cloned().collect();

@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod following;
+mod keeping;
 mod publishing;
 mod relaying;
 mod restarting;
@@ -25,6 +26,7 @@ const TOPIC: &str = "/room/1/s";
 /// The door over a log of its own; gone when dropped.
 struct Server {
     served: Served,
+    door: Arc<MqttDoor>,
     log: Arc<Log>,
     budget: Arc<IngestBudget>,
     /// Where its log is, if it is its own.
@@ -69,10 +71,11 @@ impl Server {
         let (logged, held) = (Arc::clone(&log), Arc::clone(&budget));
         let sources = Sources { alarms: Some(Arc::new(following::Named)) };
         let door = MqttDoor::new(logged, held, limits, mqtt, metrics, sources).unwrap();
+        let serving = Arc::clone(&door);
         let served = Served::by(async move |listener, stopped| {
-            serve(listener, door, async { drop(stopped.await) }).await.expect("served");
+            serve(listener, serving, async { drop(stopped.await) }).await.expect("served");
         });
-        Self { served, log, budget, directory: None }
+        Self { served, door, log, budget, directory: None }
     }
 
     fn client(&self) -> Client {

@@ -52,21 +52,24 @@ impl Hub {
         state.retained.take_changed(usize::MAX);
     }
 
-    /// What changed and should be durable by then, at most `most` sessions and `most` messages; it counts
-    /// as kept from now on.
-    pub(in super::super) fn unkept(&self, at_least: When, most: usize) -> Unkept {
+    /// Sessions that changed and should be durable by then.
+    pub(in super::super) fn changed(&self, at_least: When) -> Vec<Arc<Seat>> {
+        let state = self.state.lock();
+        let has_changed =
+            |seat: &&Arc<Seat>| seat.session.lock().changed.is_some_and(|when| when >= at_least);
+        state.seats.all().filter(has_changed).map(Arc::clone).collect()
+    }
+
+    /// What changed of these sessions, and the sessions that are over; it counts as kept from now on.
+    pub(in super::super) fn unkept(&self, seats: &[Arc<Seat>]) -> Unkept {
         let mut state = self.state.lock();
         let state = &mut *state;
         let mut unkept = Unkept { gone: std::mem::take(&mut state.gone), ..Unkept::default() };
-        for seat in state.seats.all() {
+        for seat in seats {
             let mut session = seat.session.lock();
-            if session.changed.is_none_or(|when| when < at_least) {
+            if session.changed.take().is_none() {
                 continue;
             }
-            if unkept.sessions.len() >= most {
-                break;
-            }
-            session.changed = None;
             if session.is_kept() {
                 let kept = Kept::of(&session, state.positions(&session));
                 session.is_saved = true;
@@ -75,10 +78,18 @@ impl Hub {
                 unkept.gone.push(session.client.clone());
             }
         }
-        if at_least == When::Soon {
-            unkept.retained = state.retained.take_changed(most);
-        }
         unkept
+    }
+
+    /// How many topics have something else retained than the catalog.
+    pub(in super::super) fn retained_changed(&self) -> usize {
+        self.state.lock().retained.changed()
+    }
+
+    /// What is retained of at most so many of them; it counts as kept from now on.
+    pub(in super::super) fn unkept_retained(&self, most: usize) -> Unkept {
+        let retained = self.state.lock().retained.take_changed(most);
+        Unkept { retained, ..Unkept::default() }
     }
 
     /// It could not be made durable.

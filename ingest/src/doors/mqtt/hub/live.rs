@@ -121,7 +121,9 @@ impl Seat {
             return Offered::Waiting;
         }
         let mut offered = session.outbound.offer(delivery, limits);
-        session.has_changed(When::Soon);
+        if qos != QoS::AtMostOnce {
+            session.has_changed(When::Soon);
+        }
         if offered == Offered::Full && qos != QoS::AtMostOnce {
             session.behind.insert(place, Behind { next: offset, reads: true });
             offered = Offered::Waiting;

@@ -73,8 +73,11 @@ impl Seat {
         if session.link.is_none() && delivery.qos == QoS::AtMostOnce {
             return Offered::Waiting;
         }
+        let is_kept = delivery.qos != QoS::AtMostOnce;
         let offered = session.outbound.offer(delivery, limits);
-        session.has_changed(When::Soon);
+        if is_kept {
+            session.has_changed(When::Soon);
+        }
         drop(session);
         self.bell.notify_one();
         offered

@@ -1,7 +1,7 @@
 //! Who gets what, without sockets.
 
 use super::*;
-use crate::doors::mqtt::session::Subscription;
+use crate::doors::mqtt::session::{Subscription, When};
 use crate::doors::mqtt::wire::Version;
 use bytes::Bytes;
 use rmqtt_codec::types::QoS;
@@ -247,4 +247,20 @@ fn a_client_that_comes_back_in_time_takes_its_will_back() {
     let over = connect_as(&hub, &with_will(100, 0));
     assert!(over.will.is_none());
     assert!(connect(&hub, "a").will.is_some(), "taken over without a delay: it is told");
+}
+
+#[test]
+fn what_is_not_kept_is_no_change_to_keep() {
+    let hub = hub();
+    let a = connect(&hub, "a").seat;
+    subscribe(&hub, &a, "zero", subscription(QoS::AtMostOnce, 0));
+    subscribe(&hub, &a, "one", subscription(QoS::AtLeastOnce, 0));
+    hub.unkept(&hub.changed(When::Soon));
+    route(&hub, "zero", None);
+    assert_eq!(hub.changed(When::Soon).len(), 0);
+    route(&hub, "one", None);
+    let changed = hub.changed(When::Soon);
+    assert_eq!((changed.len(), hub.changed(When::Now).len()), (1, 0));
+    assert_eq!(hub.unkept(&changed).sessions.len(), 1);
+    assert_eq!(hub.unkept(&changed).sessions.len(), 0, "once");
 }
