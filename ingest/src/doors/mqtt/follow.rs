@@ -17,8 +17,6 @@ use tokio::sync::watch;
 
 /// Where alarms are told.
 const ALARMS: &str = "$weir/alarms";
-/// Rows the door may be behind one partition before it leaves the rest to each session.
-const BEHIND_ROWS_MAX: u64 = 200_000;
 
 /// What the log of alarms says; the room that writes it knows its columns.
 pub trait AlarmEvents: Debug + Send + Sync {
@@ -149,9 +147,15 @@ impl MqttDoor {
         if behind == 0 {
             return false;
         }
-        if behind > BEHIND_ROWS_MAX || self.hub.is_unheard() {
+        if self.hub.is_unheard() {
             followed.reader = source.partition.reader(end);
             self.hub.told(source.place, end);
+            return false;
+        }
+        if behind > self.mqtt.live_behind_rows_max {
+            self.hub.leave_to_sessions(source.place, followed.reader.position(), end);
+            self.count("weir_mqtt_dropped_total", "live_behind", behind);
+            followed.reader = source.partition.reader(end);
             return false;
         }
         match self.read_on(source, &mut followed.reader) {

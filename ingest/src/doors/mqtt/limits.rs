@@ -24,6 +24,9 @@ pub struct MqttLimits {
     pub waiting_max: usize,
     /// Bytes of messages that wait for one session.
     pub waiting_bytes_max: usize,
+    /// Rows of a partition the door may be behind before it leaves them to the sessions: each reads the rows
+    /// of its QoS 1 and 2 filters from the log, QoS 0 and what groups share miss them.
+    pub live_behind_rows_max: u64,
     /// Rows of a partition that a session which was away looks through at most.
     pub catch_up_rows_max: u64,
     /// Topics with a retained message.
@@ -48,6 +51,7 @@ impl Default for MqttLimits {
             subscriptions_max: 1000,
             waiting_max: 1000,
             waiting_bytes_max: 4 * 1024 * 1024,
+            live_behind_rows_max: 200_000,
             catch_up_rows_max: 1_000_000,
             retained_max: 100_000,
             retained_bytes_max: 64 * 1024 * 1024,

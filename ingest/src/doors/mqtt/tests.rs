@@ -53,11 +53,15 @@ impl Server {
 
     /// Over a log that commits only when it is told to.
     fn manual(limits: Limits) -> Self {
+        Self::manual_with(limits, MqttLimits::default())
+    }
+
+    fn manual_with(limits: Limits, mqtt: MqttLimits) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = LogConfig::new(directory.path());
         let (disk, clock) = (Arc::new(RealDisk), Arc::new(RealClock::new()));
         let log = Log::open_manual(disk, clock, config).expect("a log");
-        let mut server = Self::over(log, MqttLimits::default(), limits);
+        let mut server = Self::over(log, mqtt, limits);
         server.directory = Some(directory);
         server
     }

@@ -33,6 +33,24 @@ impl Hub {
         self.state.lock().told.insert(place, end);
     }
 
+    /// Rows that are not handed out: each session that follows live reads them itself.
+    pub(in super::super) fn leave_to_sessions(&self, place: Place, from: Offset, end: Offset) {
+        let mut state = self.state.lock();
+        for seat in state.seats.all() {
+            let mut session = seat.session.lock();
+            let behind = session.behind.get(&place).copied();
+            if session.link.is_none() || behind.is_some_and(|behind| behind.reads) {
+                continue;
+            }
+            let next = behind.map_or(from, |behind| behind.next.max(from));
+            session.behind.insert(place, Behind { next, reads: next < end });
+            session.has_changed(When::Soon);
+            drop(session);
+            seat.bell.notify_one();
+        }
+        state.told.insert(place, end);
+    }
+
     /// Hands the rows of a frame out; `make` is asked for what somebody wants. How many found no room.
     pub(in super::super) fn tell<'r>(
         &self,

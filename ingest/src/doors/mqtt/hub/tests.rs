@@ -1,7 +1,7 @@
 //! Who gets what, without sockets.
 
 use super::*;
-use crate::doors::mqtt::session::{Subscription, When};
+use crate::doors::mqtt::session::{Behind, Subscription, When};
 use crate::doors::mqtt::wire::Version;
 use bytes::Bytes;
 use rmqtt_codec::types::QoS;
@@ -263,4 +263,19 @@ fn what_is_not_kept_is_no_change_to_keep() {
     assert_eq!((changed.len(), hub.changed(When::Now).len()), (1, 0));
     assert_eq!(hub.unkept(&changed).sessions.len(), 1);
     assert_eq!(hub.unkept(&changed).sessions.len(), 0, "once");
+}
+
+#[test]
+fn rows_that_are_not_handed_out_are_left_to_those_who_follow_live() {
+    let hub = hub();
+    let (a, b) = (connect(&hub, "a").seat, connect(&hub, "b").seat);
+    hub.told(Place::Alarms, Offset(5));
+    let ahead = Behind { next: Offset(7), reads: false };
+    b.session.lock().behind.insert(Place::Alarms, ahead);
+    hub.leave_to_sessions(Place::Alarms, Offset(5), Offset(900));
+    hub.leave_to_sessions(Place::Alarms, Offset(900), Offset(2000));
+    for (seat, next) in [(&a, 5), (&b, 7)] {
+        let behind = seat.session.lock().behind.get(&Place::Alarms).copied();
+        assert_eq!(behind, Some(Behind { next: Offset(next), reads: true }));
+    }
 }

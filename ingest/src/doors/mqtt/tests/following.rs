@@ -4,6 +4,7 @@ use super::client::{connect, publish};
 use super::{Server, TOPIC, reading};
 use crate::doors::mqtt::{AlarmEvent, AlarmEvents, MqttLimits};
 use crate::log::InternalLog;
+use crate::model::Limits;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{Connect, SubscriptionOptions};
@@ -107,6 +108,23 @@ fn a_client_that_is_slow_gets_all_of_qos_1_though_little_waits_for_it() {
     }
     for n in 0..300 {
         assert_eq!(slow.message().payload, payload_of(n), "each once, in order");
+    }
+}
+
+#[test]
+fn rows_that_the_door_leaves_out_are_read_by_each_session() {
+    let limits = MqttLimits { live_behind_rows_max: 5, ..MqttLimits::default() };
+    let server = Server::manual_with(Limits::default(), limits);
+    let mut reader = server.client().named("reader");
+    assert_eq!(reader.subscribe("/room/#", at(1)), 1);
+    let mut sender = server.client().named("sender");
+    for n in 0..20 {
+        sender.publish(publish(TOPIC, 1, 1 + n, reading(usize::from(n))));
+    }
+    sender.ping();
+    server.log.step_committers();
+    for n in 0..20 {
+        assert_eq!(reader.message().payload, payload_of(n), "each once, in order");
     }
 }
 
