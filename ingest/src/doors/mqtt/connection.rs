@@ -139,8 +139,7 @@ impl Connection<'_> {
                 return end;
             }
             if self.fill_output() == Owner::Another {
-                let what = "another connection has this client identifier now";
-                return told(DisconnectReasonCode::SessionTakenOver, what);
+                return End::Told(Ending::taken_over());
             }
             if self.write_some().is_err() {
                 return End::Gone;
@@ -238,7 +237,7 @@ impl Connection<'_> {
                 Ok(None) => break,
                 Err(error) => return Err(self.broken(batch, error.into()).await),
             };
-            let step = self.seat.session.lock().take(packet);
+            let step = self.seat.session.lock().take_from(self.link, packet);
             match step {
                 Ok(Step::Publish(publish)) => batch.push(*publish),
                 Ok(Step::Repeat(id)) => {
@@ -253,11 +252,11 @@ impl Connection<'_> {
                 Ok(Step::Release(packet)) => released.push(packet),
                 Ok(Step::Subscribe(subscribe)) => {
                     self.queue(&mut batch).await?;
-                    self.subscribe(subscribe).await;
+                    self.subscribe(subscribe).await?;
                 }
                 Ok(Step::Unsubscribe(unsubscribe)) => {
                     self.queue(&mut batch).await?;
-                    self.unsubscribe(&unsubscribe).await;
+                    self.unsubscribe(&unsubscribe).await?;
                 }
                 Ok(Step::Leave(_)) => {
                     self.queue(&mut batch).await?;

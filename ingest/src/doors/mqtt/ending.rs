@@ -20,6 +20,12 @@ impl Ending {
         Self::new(DisconnectReasonCode::ProtocolError, what)
     }
 
+    /// The session is not this connection's any more.
+    pub(super) fn taken_over() -> Self {
+        let what = "another connection has this client identifier now";
+        Self::new(DisconnectReasonCode::SessionTakenOver, what)
+    }
+
     /// The DISCONNECT that says it.
     pub(super) fn packet(&self) -> Packet {
         let mut disconnect = Disconnect::new(self.code);

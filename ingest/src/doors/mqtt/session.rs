@@ -159,6 +159,16 @@ impl Session {
         }
     }
 
+    /// A packet came on this connection.
+    /// # Errors
+    /// It breaks a rule, and with it the connection; or another connection has the session now.
+    pub(super) fn take_from(&mut self, link: u64, packet: Packet) -> Result<Step, Ending> {
+        match self.link == Some(link) {
+            true => self.take(packet),
+            false => Err(Ending::taken_over()),
+        }
+    }
+
     /// A packet came.
     /// # Errors
     /// It breaks a rule, and with it the connection.

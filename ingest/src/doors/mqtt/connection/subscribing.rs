@@ -3,19 +3,20 @@
 //! Promise: every filter gets its own answer, when a session to keep is durable with it; what is retained
 //! comes behind it.
 
-use super::Connection;
+use super::{Connection, End};
 use crate::doors::mqtt::outbound::Offered;
 use crate::doors::mqtt::session::Subscription;
 use rmqtt_codec::v5::{Packet, Subscribe, SubscribeAck, Unsubscribe, UnsubscribeAck};
 
 impl Connection<'_> {
-    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) {
+    pub(super) async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let now = self.door.now().0;
         let (mut status, mut retained, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for (filter, options) in subscribe.topic_filters {
             let subscription = Subscription { options, id: subscribe.id };
-            let one =
-                self.door.hub.subscribe(&self.seat, &filter, subscription, now, &self.door.mqtt);
+            let (at, limits) = ((&self.seat, self.link), &self.door.mqtt);
+            let one = self.door.hub.subscribe(at, &filter, subscription, now, limits);
+            let one = one.map_err(End::Told)?;
             status.push(one.reason);
             retained.extend(one.retained);
             reasons.extend(one.why);
@@ -32,11 +33,13 @@ impl Connection<'_> {
             reason_string,
             status,
         }));
+        Ok(())
     }
 
-    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), End> {
         let filters = unsubscribe.topic_filters.iter();
-        let status = filters.map(|filter| self.door.hub.unsubscribe(&self.seat, filter)).collect();
+        let one = |filter| self.door.hub.unsubscribe((&self.seat, self.link), filter);
+        let status = filters.map(one).collect::<Result<_, _>>().map_err(End::Told)?;
         self.door.keep(&self.seat).await;
         self.say(Packet::UnsubscribeAck(UnsubscribeAck {
             packet_id: unsubscribe.packet_id,
@@ -44,5 +47,6 @@ impl Connection<'_> {
             reason_string: None,
             status,
         }));
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Promise: found by the filters' index and not one by one; a filter that begins with a wildcard is not
 //! asked about topics that begin with `$`.
 
+use super::super::ending::Ending;
 use super::super::filter::Filter;
 use super::super::limits::MqttLimits;
 use super::super::message::{Delivery, Message};
@@ -64,15 +65,17 @@ pub(in super::super) struct Subscribed {
 
 impl Hub {
     /// Adds or replaces one subscription.
+    /// # Errors
+    /// Another connection has the session now.
     pub(in super::super) fn subscribe(
         &self,
-        seat: &Arc<Seat>,
+        (seat, link): (&Arc<Seat>, u64),
         text: &ByteString,
         subscription: Subscription,
         now_us: i64,
         limits: &MqttLimits,
-    ) -> Subscribed {
-        let refused = |reason, why| Subscribed { reason, why: Some(why), retained: Vec::new() };
+    ) -> Result<Subscribed, Ending> {
+        let refused = |reason, why| Ok(Subscribed { reason, why: Some(why), retained: Vec::new() });
         let filter = match Filter::parse(text) {
             Ok(filter) => filter,
             Err(error) => {
@@ -90,6 +93,9 @@ impl Hub {
         }
         let mut state = self.state.lock();
         let mut session = seat.session.lock();
+        if session.link != Some(link) {
+            return Err(Ending::taken_over());
+        }
         let is_new = !session.subscriptions.contains_key(text);
         if is_new && session.subscriptions.len() >= limits.subscriptions_max {
             let most = limits.subscriptions_max;
@@ -110,26 +116,31 @@ impl Hub {
         };
         let retained = retained.into_iter().filter(|message| !self.is_private(&message.topic));
         let deliver = |message: Arc<Message>| retained_delivery(message, subscription);
-        Subscribed {
+        Ok(Subscribed {
             reason: granted(subscription.options.qos),
             why: None,
             retained: retained.map(deliver).collect(),
-        }
+        })
     }
 
     /// Takes one subscription away.
+    /// # Errors
+    /// Another connection has the session now.
     pub(in super::super) fn unsubscribe(
         &self,
-        seat: &Arc<Seat>,
+        (seat, link): (&Arc<Seat>, u64),
         text: &ByteString,
-    ) -> UnsubscribeAckReason {
+    ) -> Result<UnsubscribeAckReason, Ending> {
         let mut state = self.state.lock();
         let mut session = seat.session.lock();
+        if session.link != Some(link) {
+            return Err(Ending::taken_over());
+        }
         if session.subscriptions.remove(text).is_none() {
-            return UnsubscribeAckReason::NoSubscriptionExisted;
+            return Ok(UnsubscribeAckReason::NoSubscriptionExisted);
         }
         state.routes.remove(seat, &session.client, text);
-        UnsubscribeAckReason::Success
+        Ok(UnsubscribeAckReason::Success)
     }
 }
 

@@ -64,7 +64,12 @@ impl Seats {
 
 impl Seat {
     pub(in super::super) fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { session: Mutex::new(session), bell: Notify::new(), turn: Arc::default() })
+        Self::taking_turns(session, Arc::default())
+    }
+
+    /// After the connection of another seat of its client.
+    fn taking_turns(session: Session, turn: Arc<tokio::sync::Mutex<()>>) -> Arc<Self> {
+        Arc::new(Self { session: Mutex::new(session), bell: Notify::new(), turn })
     }
 
     /// Keeps a delivery for the client, if it is there or comes back.
@@ -99,6 +104,8 @@ impl Hub {
         let state = &mut *state;
         let old = state.seats.by_client.get(&connect.client_id).map(Arc::clone);
         let mut will = None;
+        // Of the seat that was: its connection is told when it cannot act for the client any more.
+        let mut before: Option<Arc<Seat>> = None;
         let kept = match old {
             None => None,
             Some(seat) => {
@@ -116,7 +123,7 @@ impl Hub {
                     session.out_of_catalog(&mut state.gone);
                 }
                 drop(session);
-                seat.bell.notify_one();
+                before = Some(Arc::clone(&seat));
                 (!goes).then_some(seat)
             }
         };
@@ -128,7 +135,8 @@ impl Hub {
                 if !known && state.seats.by_client.len() >= limits.sessions_max {
                     return Err(Refused(limits.sessions_max));
                 }
-                let seat = Seat::new(Session::new(connect.client_id.clone()));
+                let turn = before.as_ref().map(|seat| Arc::clone(&seat.turn)).unwrap_or_default();
+                let seat = Seat::taking_turns(Session::new(connect.client_id.clone()), turn);
                 state.seats.by_client.insert(connect.client_id.clone(), Arc::clone(&seat));
                 seat
             }
@@ -139,6 +147,9 @@ impl Hub {
         }
         session.resume(link, connect, version, limits);
         drop(session);
+        if let Some(before) = before {
+            before.bell.notify_one();
+        }
         Ok(Connected { seat, link, present, will })
     }
 

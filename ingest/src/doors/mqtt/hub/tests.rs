@@ -6,7 +6,8 @@ use crate::doors::mqtt::wire::Version;
 use bytes::Bytes;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{
-    Connect, LastWill, PublishProperties, RetainHandling, SubscribeAckReason, SubscriptionOptions,
+    Connect, Disconnect, DisconnectReasonCode, LastWill, Packet, PublishProperties, RetainHandling,
+    SubscribeAckReason, SubscriptionOptions,
 };
 use std::num::NonZeroU32;
 
@@ -37,8 +38,13 @@ fn subscription(qos: QoS, id: u32) -> Subscription {
     Subscription { options, id: NonZeroU32::new(id) }
 }
 
+/// A seat and the connection it has.
+fn at(seat: &Arc<Seat>) -> (&Arc<Seat>, u64) {
+    (seat, seat.session.lock().link.unwrap())
+}
+
 fn subscribe(hub: &Hub, seat: &Arc<Seat>, filter: &'static str, with: Subscription) -> Vec<String> {
-    let one = hub.subscribe(seat, &filter.into(), with, 0, &MqttLimits::default());
+    let one = hub.subscribe(at(seat), &filter.into(), with, 0, &MqttLimits::default()).unwrap();
     assert!(one.why.is_none(), "{:?}", one.why);
     let mut topics: Vec<_> = one.retained.iter().map(|d| d.message.topic.to_string()).collect();
     topics.sort();
@@ -85,7 +91,7 @@ fn a_message_comes_once_with_the_highest_qos_and_all_identifiers() {
     subscribe(&hub, &a, "x/+", subscription(QoS::AtMostOnce, 9));
     route(&hub, "x/y", None);
     assert_eq!(got(&a), ["x/y 1 [3, 9]"], "the newer of two alike holds");
-    hub.unsubscribe(&a, &"x/#".into());
+    hub.unsubscribe(at(&a), &"x/#".into()).unwrap();
     route(&hub, "x/y", None);
     assert_eq!(got(&a), ["x/y 0 [9]"]);
 }
@@ -160,13 +166,13 @@ fn filters_that_cannot_be_are_refused_with_a_sentence() {
     let mut alone = subscription(QoS::AtMostOnce, 0);
     alone.options.no_local = true;
     let plain = subscription(QoS::AtMostOnce, 0);
-    assert!(hub.subscribe(&a, &"first".into(), plain, 0, &limits).why.is_none());
+    assert!(hub.subscribe(at(&a), &"first".into(), plain, 0, &limits).unwrap().why.is_none());
     for (filter, with, reason, says) in [
         ("a/#/b", plain, SubscribeAckReason::TopicFilterInvalid, "only be the last level"),
         ("$share/g/x", alone, SubscribeAckReason::TopicFilterInvalid, "one's own"),
         ("second", plain, SubscribeAckReason::QuotaExceeded, "1 subscriptions, its limit"),
     ] {
-        let one = hub.subscribe(&a, &filter.into(), with, 0, &limits);
+        let one = hub.subscribe(at(&a), &filter.into(), with, 0, &limits).unwrap();
         assert_eq!(one.reason, reason);
         assert!(one.why.as_deref().is_some_and(|why| why.contains(says)), "{:?}", one.why);
     }
@@ -203,6 +209,33 @@ fn a_newer_connection_takes_over_and_a_clean_one_begins_anew() {
     let clean = connect_as(&hub, &Connect { clean_start: true, ..kept("a", 100) });
     assert!(!clean.present && !Arc::ptr_eq(&first.seat, &clean.seat));
     assert_eq!((hub.counts(), route(&hub, "x", None)), ((1, 1), 0));
+}
+
+#[test]
+fn a_connection_that_was_taken_over_acts_for_its_client_no_more() {
+    for clean_start in [false, true] {
+        let (hub, limits) = (hub(), MqttLimits::default());
+        let first = connect(&hub, "a");
+        subscribe(&hub, &first.seat, "y", subscription(QoS::AtLeastOnce, 0));
+        let second = connect_as(&hub, &Connect { clean_start, ..with_will(100, 9) });
+        assert!(Arc::ptr_eq(&first.seat.turn, &second.seat.turn), "they take turns");
+        subscribe(&hub, &second.seat, "x", subscription(QoS::AtLeastOnce, 0));
+        let (before, with) = ((&first.seat, first.link), subscription(QoS::AtMostOnce, 9));
+        for filter in ["x", "y"] {
+            assert!(hub.subscribe(before, &filter.into(), with, 0, &limits).is_err());
+            assert!(hub.unsubscribe(before, &filter.into()).is_err());
+        }
+        let goodbye = Packet::Disconnect(Disconnect::default());
+        let ending = first.seat.session.lock().take_from(first.link, goodbye).unwrap_err();
+        assert_eq!(ending.code, DisconnectReasonCode::SessionTakenOver);
+        assert!(second.seat.session.lock().will.is_some(), "it is not its to take back");
+        assert_eq!(route(&hub, "y", None), usize::from(!clean_start));
+        route(&hub, "x", None);
+        assert!(got(&second.seat).contains(&"x 1 []".to_owned()));
+        hub.disconnect(&second.seat, second.link, 0, &limits);
+        hub.sweep(100 * SECOND);
+        assert_eq!((hub.counts(), hub.is_unheard()), ((0, 0), true), "no filter is left over");
+    }
 }
 
 fn with_will(expiry_s: u32, delay_s: u32) -> Connect {
