@@ -150,7 +150,9 @@ impl Connection<'_> {
             }
             let (reads, writes) = (self.may_read(), !self.output.is_empty());
             let (waits, wanted) = (self.starved, self.wanted_bytes());
-            let deadline = self.patience.map(|patience| self.heard + patience);
+            let forgiven = self.forgives_silence();
+            let deadline =
+                self.patience.filter(|_| !forgiven).map(|patience| self.heard + patience);
             tokio::select! {
                 biased;
                 () = &mut stopped => {
@@ -162,10 +164,6 @@ impl Connection<'_> {
                         return end;
                     }
                 }
-                () = seat.bell.notified() => {}
-                ready = self.stream.writable(), if writes => {
-                    if ready.is_err() { return End::Gone }
-                }
                 permit = self.door.budget.wait(wanted), if reads && waits => {
                     (self.permit, self.starved) = (Some(permit), false);
                     if self.read().is_err() { return End::Gone }
@@ -173,22 +171,42 @@ impl Connection<'_> {
                 ready = self.stream.readable(), if reads && !waits => {
                     if ready.is_err() || self.read().is_err() { return End::Gone }
                 }
-                () = tokio::task::yield_now(), if behind.is_some() => {}
-                () = until(deadline), if reads && !waits => {
+                () = until(deadline) => {
                     let what = "nothing was heard for one and a half times the keep-alive";
                     return told(DisconnectReasonCode::KeepAliveTimeout, what);
                 }
+                // Behind the client's own: what comes for it may ring without a pause.
+                () = seat.bell.notified() => {}
+                ready = self.stream.writable(), if writes => {
+                    if ready.is_err() { return End::Gone }
+                }
+                () = tokio::task::yield_now(), if behind.is_some() => {}
             }
-            if !reads || waits {
+            if forgiven {
                 self.heard = Instant::now();
             }
         }
     }
 
     fn may_read(&self) -> bool {
+        self.may_take() && !self.is_unread()
+    }
+
+    /// Whether less is under way than may be.
+    fn may_take(&self) -> bool {
         self.unsettled < usize::from(self.door.mqtt.in_flight_max)
             && self.settling.len() < BATCHES_MAX
-            && self.output.len() < WRITE_BYTES
+    }
+
+    /// Whether the client does not read what it is sent.
+    fn is_unread(&self) -> bool {
+        self.output.len() >= WRITE_BYTES
+    }
+
+    /// Silence while the door cannot take more is none of the client's. One that does not read is not read
+    /// from either, but it is no less gone: bytes that it takes are its sign of life.
+    fn forgives_silence(&self) -> bool {
+        !self.may_take() || self.starved
     }
 
     /// Bytes that the next read may fill, all of them with a permit.

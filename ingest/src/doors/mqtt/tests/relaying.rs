@@ -4,11 +4,27 @@ use super::Server;
 use super::client::{connect, publish};
 use crate::doors::mqtt::MqttLimits;
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{Connect, LastWill, SubscriptionOptions};
+use rmqtt_codec::v5::{Connect, LastWill, Packet, Subscribe, SubscriptionOptions};
 use std::num::NonZeroU16;
 
 fn at(qos: u8) -> SubscriptionOptions {
     SubscriptionOptions { qos: QoS::try_from(qos).unwrap(), ..SubscriptionOptions::default() }
+}
+
+fn will(topic: &'static str) -> LastWill {
+    LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: topic.into(),
+        message: "gone".into(),
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: vec![("k".into(), "v".into())],
+        is_utf8_payload: None,
+        response_topic: None,
+    }
 }
 
 #[test]
@@ -77,25 +93,35 @@ fn a_will_is_told_when_the_client_is_gone_without_a_word() {
     let server = Server::relaying();
     let mut watcher = server.client().named("watcher");
     watcher.subscribe("wills/#", at(1));
-    let will = LastWill {
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: "wills/a".into(),
-        message: "gone".into(),
-        will_delay_interval_sec: None,
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: vec![("k".into(), "v".into())],
-        is_utf8_payload: None,
-        response_topic: None,
-    };
     let mut mortal = server.client();
-    mortal.hello(Connect { last_will: Some(will), ..connect("mortal") });
+    mortal.hello(Connect { last_will: Some(will("wills/a")), ..connect("mortal") });
     drop(mortal);
     let message = watcher.message();
     assert_eq!((&*message.topic, &message.payload[..]), ("wills/a", &b"gone"[..]));
     assert_eq!(message.properties.unwrap().user_properties.len(), 1);
+}
+
+#[test]
+fn a_client_that_reads_nothing_any_more_is_gone_after_its_keep_alive() {
+    let server = Server::relaying();
+    let mut watcher = server.client().named("watcher");
+    watcher.subscribe("wills/#", at(1));
+    let mut frozen = server.client();
+    let last_will = Some(will("wills/frozen"));
+    frozen.hello(Connect { keep_alive: 1, last_will, ..connect("frozen") });
+    frozen.send(Packet::Subscribe(Subscribe {
+        packet_id: NonZeroU16::MIN,
+        id: None,
+        user_properties: Vec::new(),
+        topic_filters: vec![("loud".into(), at(0))],
+    }));
+    let mut loud = server.client().named("loud");
+    let payload = "x".repeat(60_000);
+    for n in 1..=400 {
+        loud.publish(publish("loud", 1, n, payload.clone()));
+        assert_eq!(loud.ack().0, n);
+    }
+    assert_eq!(&*watcher.message().topic, "wills/frozen");
 }
 
 #[test]
