@@ -23,6 +23,7 @@ mod publish; // messages into the log
 mod retained; // what a new subscriber gets first
 mod session; // one client
 mod verdict; // what a publisher is told
+mod wills; // what is said for those who are gone
 mod wire; // bytes and packets
 
 pub use follow::{AlarmEvent, AlarmEvents};

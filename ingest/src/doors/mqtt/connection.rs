@@ -27,6 +27,7 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 use settling::{Settled, Settling, next_settled};
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -46,6 +47,8 @@ const BATCHES_MAX: usize = 64;
 /// has less.
 const FAREWELL: Duration = Duration::from_secs(5);
 const STOP_FAREWELL: Duration = Duration::from_secs(1);
+/// How long the goodbye, or the next connection, waits for the will.
+const WILL_FIRST: Duration = Duration::from_secs(1);
 
 /// One connection, its client known.
 pub(super) struct Connection<'d> {
@@ -101,11 +104,12 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
         Ok(None) | Err(_) => return door.count("weir_mqtt_refused_total", "connect", 1),
     };
     let Greeted { mut connection, will } = greeted;
-    if let Some(will) = will {
-        door.publish_will(will).await;
-    }
     connection.take_turn().await;
-    let end = connection.run(stop).await;
+    let mut testament = pin!(door.publish_wills(will.into_iter().collect()));
+    let end = match tokio::time::timeout(WILL_FIRST, &mut testament).await {
+        Ok(()) => connection.run(stop).await,
+        Err(_) => tokio::join!(testament, connection.run(stop)).1,
+    };
     connection.drain().await;
     if let End::Told(ending) = &end {
         let (client, why) = (&connection.seat.session.lock().client.clone(), &ending.what);
@@ -114,10 +118,18 @@ pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Recei
     }
     let now = door.now().0;
     let will = door.hub.disconnect(&connection.seat, connection.link, now, &door.mqtt);
-    connection.turn = None;
-    drop(tokio::time::timeout(end.farewell(), connection.farewell()).await);
-    if let Some(will) = will {
-        door.publish_will(will).await;
+    let turn = connection.turn.take();
+    // Whoever is told that it is over, and whoever comes next, finds the will published.
+    let mut testament = pin!(async {
+        door.publish_wills(will.into_iter().collect()).await;
+        drop(turn);
+    });
+    let is_told = tokio::time::timeout(WILL_FIRST, &mut testament).await.is_ok();
+    let farewell = tokio::time::timeout(end.farewell(), connection.farewell());
+    if is_told {
+        drop(farewell.await);
+    } else {
+        drop(tokio::join!(testament, farewell));
     }
 }
 
@@ -130,7 +142,7 @@ impl Connection<'_> {
     }
 
     async fn run(&mut self, mut stop: watch::Receiver<bool>) -> End {
-        let mut stopped = std::pin::pin!(async move {
+        let mut stopped = pin!(async move {
             drop(stop.wait_for(|stop| *stop).await);
         });
         let seat = Arc::clone(&self.seat);

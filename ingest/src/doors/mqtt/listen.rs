@@ -6,6 +6,7 @@
 use super::MqttDoor;
 use super::connection;
 use crate::doors::accept::{ListenError, check_loopback};
+use rmqtt_codec::v5::LastWill;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,13 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => door.sweep().await,
+            _ = sweep.tick() => {
+                let wills = door.sweep();
+                if !wills.is_empty() {
+                    let door = Arc::clone(&door);
+                    connections.spawn(async move { door.publish_wills(wills).await });
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => welcome(&door, stream, &places, &stop, &mut connections),
                 Err(error) => {
@@ -101,13 +108,12 @@ impl MqttDoor {
         }
     }
 
-    /// Sessions that end, wills that are due.
-    async fn sweep(&self) {
-        for will in self.hub.sweep(self.now().0) {
-            self.publish_will(will).await;
-        }
+    /// Sessions end; the wills that are due.
+    fn sweep(&self) -> Vec<LastWill> {
+        let wills = self.hub.sweep(self.now().0);
         let (sessions, connected) = self.hub.counts();
         self.metrics.set("weir_mqtt_sessions", Vec::new(), sessions as u64);
         self.metrics.set("weir_mqtt_connections", Vec::new(), connected as u64);
+        wills
     }
 }

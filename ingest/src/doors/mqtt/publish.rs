@@ -15,7 +15,7 @@ use crate::doors::dead_letters::{self, Letters};
 use crate::log::Receipt;
 use crate::model::{AppendTime, Refusal, RefusalReason, TopicError};
 use rmqtt_codec::types::{Publish, QoS};
-use rmqtt_codec::v5::{LastWill, PublishAckReason, PublishProperties};
+use rmqtt_codec::v5::PublishAckReason;
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -189,30 +189,5 @@ impl MqttDoor {
         for (word, n) in counts {
             self.count("weir_mqtt_messages_total", word, n);
         }
-    }
-
-    /// A will is published like a message of its client.
-    pub(super) async fn publish_will(&self, will: LastWill) {
-        let properties = PublishProperties {
-            correlation_data: will.correlation_data,
-            message_expiry_interval: will.message_expiry_interval,
-            content_type: will.content_type,
-            user_properties: will.user_properties,
-            is_utf8_payload: will.is_utf8_payload.unwrap_or(false),
-            response_topic: will.response_topic,
-            ..PublishProperties::default()
-        };
-        let publish = Publish {
-            dup: false,
-            retain: will.retain,
-            qos: will.qos,
-            topic: will.topic,
-            packet_id: None,
-            payload: will.message,
-            properties: Some(properties),
-        };
-        let permit = self.budget.wait(publish.payload.len()).await;
-        let queued = self.queue(None, vec![publish], permit).await;
-        self.published(&queued.settled().await);
     }
 }

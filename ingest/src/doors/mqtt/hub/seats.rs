@@ -188,7 +188,10 @@ impl Hub {
             if session.link.is_some() {
                 continue;
             }
-            wills.extend(due_will(&mut session, now_us));
+            if let Some(will) = due_will(&mut session, now_us) {
+                wills.push(will);
+                session.has_changed(When::Soon);
+            }
             if now_us >= left_for(&session, session.expiry_s) {
                 state.remove(&seat, &mut session);
             }

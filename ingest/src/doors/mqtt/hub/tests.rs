@@ -271,6 +271,20 @@ fn a_will_is_due_after_its_delay_or_with_the_session_s_end() {
 }
 
 #[test]
+fn a_will_that_was_told_is_not_told_again_after_a_restart() {
+    let hub = hub();
+    let a = connect_as(&hub, &with_will(100, 3));
+    hub.disconnect(&a.seat, a.link, 0, &MqttLimits::default());
+    let kept = |hub: &Hub| {
+        let unkept = hub.unkept(&hub.changed(When::Soon));
+        let (_, kept) = unkept.sessions.into_iter().next()?;
+        Some(kept.session(0).will.is_some())
+    };
+    assert_eq!(kept(&hub), Some(true));
+    assert_eq!((hub.sweep(3 * SECOND).len(), kept(&hub)), (1, Some(false)));
+}
+
+#[test]
 fn a_client_that_comes_back_in_time_takes_its_will_back() {
     let hub = hub();
     let a = connect_as(&hub, &with_will(100, 10));

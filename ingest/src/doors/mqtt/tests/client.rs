@@ -4,7 +4,8 @@ use crate::doors::mqtt::legacy;
 use bytes::BytesMut;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::{
-    Connect, ConnectAck, Packet, PublishAck2, PublishProperties, Subscribe, SubscriptionOptions,
+    Connect, ConnectAck, LastWill, Packet, PublishAck2, PublishProperties, Subscribe,
+    SubscriptionOptions,
 };
 use rmqtt_codec::{v3, v5};
 use std::io::{ErrorKind, Read, Write};
@@ -38,6 +39,23 @@ pub(super) fn publish(topic: &str, qos: u8, id: u16, payload: impl Into<Vec<u8>>
         packet_id: NonZeroU16::new(id),
         payload: payload.into().into(),
         properties: Some(PublishProperties::default()),
+    }
+}
+
+/// A will of QoS 1, due at once.
+pub(super) fn will(topic: &str, payload: impl Into<Vec<u8>>) -> LastWill {
+    LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: topic.into(),
+        message: payload.into().into(),
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: vec![("k".into(), "v".into())],
+        is_utf8_payload: None,
+        response_topic: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Readings go the way of readings over HTTP.
 
-use super::client::{connect, publish};
+use super::client::{connect, publish, will};
 use super::{Server, TOPIC, reading};
 use crate::doors::mqtt::MqttLimits;
 use crate::model::Limits;
@@ -154,4 +154,25 @@ fn a_stop_confirms_what_is_under_way_and_says_goodbye() {
         }
     }
     assert!(server.rows() == 1 && acks <= 1);
+}
+
+#[test]
+fn a_will_that_is_not_confirmed_is_published_again() {
+    let server = Server::manual(Limits { partition_bytes_max: 1, ..Limits::default() });
+    let mut sender = server.client().named("sender");
+    sender.publish(publish(TOPIC, 1, 1, reading(1)));
+    sender.ping();
+    let mut mortal = server.client();
+    let last_will = Some(will(TOPIC, reading(2)));
+    mortal.hello(Connect { last_will, ..connect("mortal") });
+    drop(mortal);
+    let look_again = || std::thread::sleep(std::time::Duration::from_millis(20));
+    while !server.door.metrics.render().contains("again") {
+        look_again();
+    }
+    while server.rows() < 2 {
+        server.log.step_committers();
+        look_again();
+    }
+    assert_eq!(sender.ack(), (1, 0, String::new()));
 }

@@ -1,30 +1,14 @@
 //! Messages that are only passed on.
 
 use super::Server;
-use super::client::{connect, publish};
+use super::client::{connect, publish, will};
 use crate::doors::mqtt::MqttLimits;
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{Connect, LastWill, Packet, Subscribe, SubscriptionOptions};
+use rmqtt_codec::v5::{Connect, Packet, Subscribe, SubscriptionOptions};
 use std::num::NonZeroU16;
 
 fn at(qos: u8) -> SubscriptionOptions {
     SubscriptionOptions { qos: QoS::try_from(qos).unwrap(), ..SubscriptionOptions::default() }
-}
-
-fn will(topic: &'static str) -> LastWill {
-    LastWill {
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: topic.into(),
-        message: "gone".into(),
-        will_delay_interval_sec: None,
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: vec![("k".into(), "v".into())],
-        is_utf8_payload: None,
-        response_topic: None,
-    }
 }
 
 #[test]
@@ -94,7 +78,7 @@ fn a_will_is_told_when_the_client_is_gone_without_a_word() {
     let mut watcher = server.client().named("watcher");
     watcher.subscribe("wills/#", at(1));
     let mut mortal = server.client();
-    mortal.hello(Connect { last_will: Some(will("wills/a")), ..connect("mortal") });
+    mortal.hello(Connect { last_will: Some(will("wills/a", "gone")), ..connect("mortal") });
     drop(mortal);
     let message = watcher.message();
     assert_eq!((&*message.topic, &message.payload[..]), ("wills/a", &b"gone"[..]));
@@ -107,7 +91,7 @@ fn a_client_that_reads_nothing_any_more_is_gone_after_its_keep_alive() {
     let mut watcher = server.client().named("watcher");
     watcher.subscribe("wills/#", at(1));
     let mut frozen = server.client();
-    let last_will = Some(will("wills/frozen"));
+    let last_will = Some(will("wills/frozen", "gone"));
     frozen.hello(Connect { keep_alive: 1, last_will, ..connect("frozen") });
     frozen.send(Packet::Subscribe(Subscribe {
         packet_id: NonZeroU16::MIN,
@@ -122,6 +106,20 @@ fn a_client_that_reads_nothing_any_more_is_gone_after_its_keep_alive() {
         assert_eq!(loud.ack().0, n);
     }
     assert_eq!(&*watcher.message().topic, "wills/frozen");
+}
+
+#[test]
+fn a_will_is_told_before_the_goodbye() {
+    let server = Server::relaying();
+    let mut watcher = server.client().named("watcher");
+    watcher.subscribe("wills/#", at(1));
+    let mut rude = server.client();
+    rude.hello(Connect { last_will: Some(will("wills/rude", "gone")), ..connect("rude") });
+    rude.write(b"\x00\x00");
+    assert!(matches!(rude.next(), Packet::Disconnect(_)));
+    server.client().named("other").publish(publish("wills/after", 1, 1, "x"));
+    assert_eq!(&*watcher.message().topic, "wills/rude");
+    assert_eq!(&*watcher.message().topic, "wills/after");
 }
 
 #[test]
