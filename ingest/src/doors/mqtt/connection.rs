@@ -153,9 +153,11 @@ impl Connection<'_> {
             if self.fill_output() == Owner::Another {
                 return End::Told(Ending::taken_over());
             }
+            let was_full = self.is_unread();
             if self.write_some().is_err() {
                 return End::Gone;
             }
+            let may_go_on = was_full && self.output.is_empty();
             let behind = self.behind();
             if let Some((place, from)) = behind {
                 self.catch_up(place, from).await;
@@ -192,7 +194,7 @@ impl Connection<'_> {
                 ready = self.stream.writable(), if writes => {
                     if ready.is_err() { return End::Gone }
                 }
-                () = tokio::task::yield_now(), if behind.is_some() => {}
+                () = tokio::task::yield_now(), if behind.is_some() || may_go_on => {}
             }
             if forgiven {
                 self.heard = Instant::now();

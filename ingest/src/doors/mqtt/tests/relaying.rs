@@ -123,6 +123,23 @@ fn a_will_is_told_before_the_goodbye() {
 }
 
 #[test]
+fn more_than_is_written_at_once_comes_without_another_word() {
+    let server = Server::relaying();
+    let mut sender = server.client().named("sender");
+    for n in 1..=10 {
+        let mut message = publish(&format!("big/{n}"), 1, n, "x".repeat(60_000));
+        message.retain = true;
+        sender.publish(message);
+        sender.ack();
+    }
+    let mut reader = server.client().named("reader");
+    assert_eq!(reader.subscribe("big/#", at(0)), 0);
+    for _ in 0..10 {
+        assert_eq!(reader.message().payload.len(), 60_000);
+    }
+}
+
+#[test]
 fn a_session_goes_on_where_its_connection_ended() {
     let server = Server::relaying();
     let kept =
