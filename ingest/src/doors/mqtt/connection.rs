@@ -70,6 +70,8 @@ pub(super) struct Connection<'d> {
     /// Silence after which the client is gone.
     patience: Option<Duration>,
     heard: Instant,
+    /// Since when the first packet of the input is on its way.
+    begun: Option<Instant>,
     aliases: greeting::Aliases,
     /// Where it reads the log itself.
     reader: Option<(Place, PartitionReader)>,
@@ -164,6 +166,7 @@ impl Connection<'_> {
             }
             let (reads, writes) = (self.may_read(), !self.output.is_empty());
             let (waits, wanted) = (self.starved, self.wanted_bytes());
+            let whole_by = self.whole_by();
             let forgiven = self.forgives_silence();
             let deadline =
                 self.patience.filter(|_| !forgiven).map(|patience| self.heard + patience);
@@ -188,6 +191,11 @@ impl Connection<'_> {
                 () = until(deadline) => {
                     let what = "nothing was heard for one and a half times the keep-alive";
                     return told(DisconnectReasonCode::KeepAliveTimeout, what);
+                }
+                () = until(whole_by) => {
+                    let most = self.door.limits.body_timeout_ms;
+                    let what = format!("a packet that was begun was not whole within {most} ms");
+                    return told(DisconnectReasonCode::UnspecifiedError, &what);
                 }
                 // Behind the client's own: what comes for it may ring without a pause.
                 () = seat.bell.notified() => {}
@@ -221,6 +229,14 @@ impl Connection<'_> {
     /// from either, but it is no less gone: bytes that it takes are its sign of life.
     fn forgives_silence(&self) -> bool {
         !self.may_take() || self.starved
+    }
+
+    /// When the packet that was begun has to be whole; it is not the client's fault if it is not read.
+    fn whole_by(&mut self) -> Option<Instant> {
+        let reads = self.may_read() && !self.starved;
+        let waits_for_more = reads && !self.input.is_empty();
+        self.begun = waits_for_more.then(|| self.begun.unwrap_or_else(Instant::now));
+        self.begun.map(|begun| begun + Duration::from_millis(self.door.limits.body_timeout_ms))
     }
 
     /// Bytes that the next read may fill, all of them with a permit.
@@ -269,6 +285,7 @@ impl Connection<'_> {
                 Ok(None) => break,
                 Err(error) => return Err(self.broken(batch, error.into()).await),
             };
+            self.begun = None;
             let step = self.seat.session.lock().take_from(self.link, packet);
             match step {
                 Ok(Step::Publish(publish)) => batch.push(*publish),
@@ -303,6 +320,8 @@ impl Connection<'_> {
             self.permit = None;
             // A buffer of its own for 10,000 silent connections would be memory for nothing.
             self.input = BytesMut::new();
+        } else if let Some(permit) = &mut self.permit {
+            permit.shrink_to(self.input.len());
         }
         Ok(())
     }

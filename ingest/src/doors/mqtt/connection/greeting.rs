@@ -145,6 +145,7 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
         unsettled: 0,
         patience: terms.patience,
         heard: Instant::now(),
+        begun: None,
         aliases,
         reader: None,
         turn: None,

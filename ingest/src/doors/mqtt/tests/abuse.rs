@@ -3,6 +3,7 @@
 use super::client::{Client, publish};
 use super::{Server, TOPIC, reading};
 use crate::doors::mqtt::MqttLimits;
+use crate::model::Limits;
 use rmqtt_codec::v5::Packet;
 
 const HELLO_V3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01r";
@@ -366,6 +367,24 @@ fn a_storm_of_reconnects_leaves_one_session() {
         assert_eq!(end(&mut client), End::Told(0x8e));
     }
     goes_on(&mut last, "the storm");
+}
+
+#[test]
+fn half_a_packet_holds_its_own_bytes_and_not_for_ever() {
+    let limits = Limits { body_timeout_ms: 300, ..Limits::default() };
+    let server = Server::manual(limits);
+    let mut halves = server.client().named("halves");
+    halves.write(b"\xc0\x00\x32\x40\x00");
+    assert!(matches!(halves.next(), Packet::PingResponse));
+    assert!(server.budget.in_flight() <= 1024, "{}", server.budget.in_flight());
+    assert_eq!(end(&mut halves), End::Told(0x80));
+    let mut slow = server.client().named("slow");
+    for byte in b"\xc0\x00".repeat(3) {
+        slow.write(&[byte]);
+    }
+    for _ in 0..3 {
+        assert!(matches!(slow.next(), Packet::PingResponse));
+    }
 }
 
 #[test]
