@@ -13,7 +13,7 @@ use crate::doors::budget::Permit;
 use crate::doors::confirm::{append, room};
 use crate::doors::dead_letters::{self, Letters};
 use crate::log::Receipt;
-use crate::model::{AppendTime, Refusal, RefusalReason, TopicError};
+use crate::model::{AppendTime, Refusal, RefusalReason, TopicError, check_topic};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::PublishAckReason;
 use std::collections::BTreeMap;
@@ -96,9 +96,9 @@ impl MqttDoor {
     ) -> Decoded {
         let mut decoder = Decoder::new(self.log.streams());
         for ((index, message), ack) in (0_u32..).zip(messages).zip(acks) {
-            if message.topic.starts_with('$') {
-                let reason = RefusalReason::Topic(TopicError::Reserved);
-                decoder.refuse(index, reason, &message.payload);
+            let reserved = message.topic.starts_with('$').then_some(TopicError::Reserved);
+            if let Some(error) = reserved.or_else(|| check_topic(&message.topic).err()) {
+                decoder.refuse(index, RefusalReason::Topic(error), &message.payload);
             } else if self.is_passed_on(&message.topic) {
                 let passed = Arc::new(Message::published(message, now.0));
                 ack.verdict = match self.pass_on(passed, seat) {

@@ -140,6 +140,27 @@ fn more_than_is_written_at_once_comes_without_another_word() {
 }
 
 #[test]
+fn what_is_no_topic_is_not_passed_on_either() {
+    let server = Server::relaying();
+    let mut subscriber = server.client().named("subscriber");
+    assert_eq!(subscriber.subscribe("#", at(1)), 1);
+    let mut sender = server.client().named("sender");
+    let long = "x".repeat(513);
+    for topic in ["a/+", "#", "a\0b", &long, &"a/".repeat(40)] {
+        let mut message = publish(topic, 1, 1, "poison");
+        message.retain = true;
+        sender.publish(message);
+        let (_, code, why) = sender.ack();
+        assert!(code == 0x90 && !why.is_empty(), "{topic}: {code:x} {why}");
+    }
+    assert_eq!(subscriber.ping(), []);
+    let mut late = server.client().named("late");
+    assert_eq!(late.subscribe("#", at(1)), 1);
+    assert_eq!(late.ping(), []);
+    assert_eq!(server.dead_letters().len(), 5);
+}
+
+#[test]
 fn a_session_goes_on_where_its_connection_ended() {
     let server = Server::relaying();
     let kept =
