@@ -302,6 +302,20 @@ impl TopicPattern {
         }
         parts.next().is_none()
     }
+
+    /// Whether some path matches it and a template.
+    pub fn overlaps(&self, template: &TopicTemplate) -> bool {
+        let mut parts = template.levels.iter();
+        for level in &self.levels {
+            match (level, parts.next()) {
+                (PatternLevel::Rest, _) => return true,
+                (_, None) => return false,
+                (PatternLevel::Text(a), Some(TemplateLevel::Text(b))) if a != b => return false,
+                _ => {}
+            }
+        }
+        parts.next().is_none()
+    }
 }
 
 impl TryFrom<String> for TopicPattern {

@@ -75,6 +75,8 @@ pub(super) struct Connection<'d> {
     aliases: greeting::Aliases,
     /// Where it reads the log itself.
     reader: Option<(Place, PartitionReader)>,
+    /// A row it read found no room when so many had been taken from what waits.
+    stalled: Option<u64>,
     /// Held while something of it may be under way.
     turn: Option<OwnedMutexGuard<()>>,
 }

@@ -8,7 +8,7 @@ use super::hub::Row;
 use super::message::{Message, Place};
 use crate::decode::reading_json;
 use crate::log::{EntryBody, InternalLog, LogEntry, Partition, PartitionReader, ReadError, Stream};
-use crate::model::{PartitionId, SeriesId, SeriesSnapshot, reading};
+use crate::model::{PartitionId, SeriesId, SeriesSnapshot, TopicPattern, reading};
 use arrow::array::RecordBatch;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -47,6 +47,17 @@ pub(super) struct Source {
     pub(super) partition: Arc<Partition>,
     /// `None` for the log of alarms.
     stream: Option<Arc<Stream>>,
+}
+
+impl Source {
+    /// Whether it may have rows that a filter matches.
+    pub(super) fn may_match(&self, pattern: &TopicPattern) -> bool {
+        let of_server = pattern.as_str().starts_with('$');
+        match &self.stream {
+            Some(stream) => !of_server && pattern.overlaps(stream.definition().template()),
+            None => of_server,
+        }
+    }
 }
 
 /// Rows of one frame, ready to be told.

@@ -16,6 +16,8 @@ use std::num::NonZeroU16;
 pub(super) struct Outbound {
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
+    /// How many waited and do not any more.
+    taken: u64,
     /// By order of sending.
     sent: BTreeMap<u64, Sent>,
     by_id: HashMap<NonZeroU16, u64>,
@@ -73,9 +75,15 @@ impl Outbound {
         Offered::Waiting
     }
 
-    /// Messages that wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Whether reading more for the client is worth it.
+    pub(super) fn is_half_empty(&self, limits: &MqttLimits) -> bool {
+        self.waiting.len() <= limits.waiting_max / 2
+            && self.waiting_bytes <= limits.waiting_bytes_max / 2
+    }
+
+    /// How many messages waited and do not any more: as long as that stays, what found no room finds none.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// A new connection carries what the last one did not finish; at most `window` at once.
@@ -114,6 +122,7 @@ impl Outbound {
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.waiting.pop_front()?;
         self.waiting_bytes -= delivery.message.bytes();
+        self.taken += 1;
         Some(delivery)
     }
 

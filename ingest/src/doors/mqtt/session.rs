@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) subscriptions: BTreeMap<ByteString, Subscription>,
     /// Where it is behind what is sent live.
     pub(super) behind: HashMap<Place, Behind>,
+    /// Where filters begin that were subscribed to while it was behind.
+    pub(super) starts: HashMap<ByteString, HashMap<Place, Offset>>,
 }
 
 /// How long the catalog may be behind.
@@ -98,6 +100,7 @@ impl Session {
             outbound: Outbound::default(),
             subscriptions: BTreeMap::new(),
             behind: HashMap::new(),
+            starts: HashMap::new(),
         }
     }
 
@@ -157,6 +160,30 @@ impl Session {
             Some(Behind { next, reads: true }) => *next,
             Some(Behind { next, reads: false }) => (*next).max(told),
         }
+    }
+
+    /// A filter is new: where the session is behind, it begins where the others are.
+    pub(super) fn begins(&mut self, filter: &ByteString, told: &HashMap<Place, Offset>) {
+        let is_behind = |(place, told): &(&Place, &Offset)| self.handed_out(place, **told) < **told;
+        let starts: HashMap<_, _> =
+            told.iter().filter(is_behind).map(|(place, told)| (*place, *told)).collect();
+        if !starts.is_empty() {
+            self.starts.insert(filter.clone(), starts);
+        }
+    }
+
+    /// The first row of a partition that a filter is for.
+    pub(super) fn start_of(&self, filter: &str, place: Place) -> Offset {
+        let starts = self.starts.get(filter);
+        starts.and_then(|starts| starts.get(&place)).copied().unwrap_or_default()
+    }
+
+    /// It follows a partition live again: everything there is newer than its filters.
+    pub(super) fn is_level(&mut self, place: Place) {
+        self.starts.retain(|_, starts| {
+            starts.remove(&place);
+            !starts.is_empty()
+        });
     }
 
     /// A packet came on this connection.

@@ -103,3 +103,26 @@ fn patterns_match_as_in_mqtt() {
     }
     assert_eq!(TopicPattern::parse("/a/#/b"), Err(TopicError::RestNotLast("#".into())));
 }
+
+#[test]
+fn a_pattern_overlaps_a_template_if_some_path_matches_both() {
+    let template = TopicTemplate::parse("/site/{site}/temp").unwrap();
+    for (pattern, overlaps) in [
+        ("#", true),
+        ("/site/#", true),
+        ("/site/+/temp", true),
+        ("/site/berlin/temp", true),
+        ("/site/berlin/temp/#", true),
+        ("/+/berlin/+", true),
+        ("/site/berlin", false),
+        ("/site/berlin/temp/x", false),
+        ("/room/#", false),
+        ("/site/+/humidity", false),
+    ] {
+        assert_eq!(
+            TopicPattern::of_filter(pattern).unwrap().overlaps(&template),
+            overlaps,
+            "{pattern}"
+        );
+    }
+}

@@ -1,11 +1,12 @@
 //! A session that fell behind reads the log itself.
 //!
 //! Promise: it gets what it missed of QoS 1 and 2, in order, as far back as is configured, and never more
-//! than may wait for it; it delays nobody else. Elsewhere: when it is level with the others is `hub`'s.
+//! than may wait for it; it delays nobody else, and reads on only when what waits has become less. Elsewhere:
+//! when it is level with the others is `hub`'s.
 
 use super::Connection;
 use crate::doors::mqtt::filter::Filter;
-use crate::doors::mqtt::follow::Told;
+use crate::doors::mqtt::follow::{Source, Told};
 use crate::doors::mqtt::hub::Row;
 use crate::doors::mqtt::message::{Delivery, Place};
 use crate::doors::mqtt::outbound::Offered;
@@ -14,14 +15,28 @@ use crate::model::{Offset, TopicPattern};
 use rmqtt_codec::types::QoS;
 use std::sync::Arc;
 
-/// What a session asks for that is kept for it.
-type Wanted = Vec<(TopicPattern, Subscription)>;
+/// A filter whose messages are kept for the session.
+struct Wanted {
+    pattern: TopicPattern,
+    subscription: Subscription,
+    /// What came before was before it was subscribed to.
+    from: Offset,
+}
+
+impl Wanted {
+    fn takes(&self, row: &Row<'_>) -> bool {
+        row.offset >= self.from
+            && row.topic.starts_with('$') == self.pattern.as_str().starts_with('$')
+            && self.pattern.matches(row.topic)
+    }
+}
 
 impl Connection<'_> {
     /// The partition to read on in, if there is room for what is found.
     pub(super) fn behind(&self) -> Option<(Place, Offset)> {
         let session = self.seat.session.lock();
-        if session.outbound.waiting() > self.door.mqtt.waiting_max / 2 {
+        let outbound = &session.outbound;
+        if !outbound.is_half_empty(&self.door.mqtt) || self.stalled == Some(outbound.taken()) {
             return None;
         }
         let mut behind = session.behind.iter().filter(|(_, behind)| behind.reads);
@@ -34,7 +49,7 @@ impl Connection<'_> {
             return self.door.hub.forget_place(&self.seat, place);
         };
         let end = source.partition.ends().durable_end;
-        let wanted = self.wanted();
+        let wanted = self.wanted(&source);
         if wanted.is_empty() {
             return self.door.hub.caught_up(&self.seat, place, end);
         }
@@ -51,6 +66,8 @@ impl Connection<'_> {
             Ok(Some(told)) => {
                 let next = self.take_over(&told, from, &wanted);
                 self.door.hub.caught_up(&self.seat, place, next);
+                let is_full = next < told.end();
+                self.stalled = is_full.then(|| self.seat.session.lock().outbound.taken());
                 self.reader = (next == reader.position()).then_some((place, reader));
             }
             Ok(None) => self.door.hub.caught_up(&self.seat, place, end.max(from)),
@@ -61,30 +78,28 @@ impl Connection<'_> {
         }
     }
 
-    /// Filters of QoS 1 and 2; what a group shares is live only.
-    fn wanted(&self) -> Wanted {
+    /// Filters of QoS 1 and 2 that may match rows of a partition; what a group shares is live only.
+    fn wanted(&self, source: &Source) -> Vec<Wanted> {
         let session = self.seat.session.lock();
         let of_log = session.subscriptions.iter().filter_map(|(text, subscription)| {
             let filter = Filter::parse(text).ok().filter(|filter| filter.group.is_none())?;
             let kept = subscription.options.qos != QoS::AtMostOnce;
-            kept.then_some((filter.pattern, *subscription))
+            let (pattern, subscription) = (filter.pattern, *subscription);
+            let from = session.start_of(text, source.place);
+            (kept && source.may_match(&pattern)).then_some(Wanted { pattern, subscription, from })
         });
         of_log.collect()
     }
 
     /// Keeps what is wanted of a frame; how far there was room.
-    fn take_over(&self, told: &Told, from: Offset, wanted: &Wanted) -> Offset {
+    fn take_over(&self, told: &Told, from: Offset, wanted: &[Wanted]) -> Offset {
         let now = self.door.now().0;
         let may_be_told =
             |row: &Row<'_>| row.offset >= from && !self.door.hub.is_private(row.topic);
         for row in told.rows().filter(may_be_told) {
-            let of_server = row.topic.starts_with('$');
-            let matches = |(pattern, _): &&(TopicPattern, Subscription)| {
-                of_server == pattern.as_str().starts_with('$') && pattern.matches(row.topic)
-            };
             let mut qos = None;
             let mut ids = Vec::new();
-            for (_, subscription) in wanted.iter().filter(matches) {
+            for Wanted { subscription, .. } in wanted.iter().filter(|one| one.takes(&row)) {
                 let asked = subscription.options.qos;
                 qos = qos.filter(|known: &QoS| known.value() >= asked.value()).or(Some(asked));
                 ids.extend(subscription.id);

@@ -148,6 +148,7 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
         begun: None,
         aliases,
         reader: None,
+        stalled: None,
         turn: None,
     };
     Some(Greeted { connection, will })

@@ -106,11 +106,16 @@ impl Hub {
         let told = state.told.get(&place).copied().unwrap_or_default();
         let reads = next < told;
         session.behind.insert(place, Behind { next, reads });
+        if !reads {
+            session.is_level(place);
+        }
     }
 
     /// A partition that is gone, or that nobody wants to read on in.
     pub(in super::super) fn forget_place(&self, seat: &Seat, place: Place) {
-        seat.session.lock().behind.remove(&place);
+        let mut session = seat.session.lock();
+        session.behind.remove(&place);
+        session.is_level(place);
     }
 }
 

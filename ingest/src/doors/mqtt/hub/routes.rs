@@ -102,6 +102,9 @@ impl Hub {
             let why = format!("the session has {most} subscriptions, its limit");
             return refused(SubscribeAckReason::QuotaExceeded, why);
         }
+        if is_new {
+            session.begins(text, &state.told);
+        }
         session.subscriptions.insert(text.clone(), subscription);
         state.routes.add(seat, &session.client, text, &filter, subscription);
         drop(session);
@@ -139,6 +142,7 @@ impl Hub {
         if session.subscriptions.remove(text).is_none() {
             return Ok(UnsubscribeAckReason::NoSubscriptionExisted);
         }
+        session.starts.remove(text);
         state.routes.remove(seat, &session.client, text);
         Ok(UnsubscribeAckReason::Success)
     }

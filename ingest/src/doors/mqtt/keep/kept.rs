@@ -9,8 +9,11 @@ use bytestring::ByteString;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{LastWill, RetainHandling, SubscriptionOptions};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::num::{NonZeroU16, NonZeroU32};
+
+/// Where filters begin that are younger than what the session has still to read.
+type Starts = HashMap<ByteString, HashMap<Place, Offset>>;
 
 /// A session.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ struct KeptSubscription {
     retain_as_published: bool,
     retain_handling: u8,
     id: Option<NonZeroU32>,
+    /// Where it begins in partitions in which the session was behind.
+    #[serde(default)]
+    starts: Vec<(Place, Offset)>,
 }
 
 /// The bytes of an entry.
@@ -61,7 +67,11 @@ impl Kept {
             will: session.will.clone(),
             received: session.inbound.taken(),
             last_id: session.outbound.last_id(),
-            subscriptions: session.subscriptions.iter().map(KeptSubscription::of).collect(),
+            subscriptions: session
+                .subscriptions
+                .iter()
+                .map(|one| KeptSubscription::of(one, &session.starts))
+                .collect(),
             sent,
             waiting,
             behind,
@@ -71,6 +81,9 @@ impl Kept {
     /// The session, without a connection.
     pub(in super::super) fn session(self, now_us: i64) -> Session {
         let behind = |(place, next)| (place, Behind { next, reads: true });
+        let begun = self.subscriptions.iter().filter(|one| !one.starts.is_empty());
+        let starts = begun.map(|one| (one.filter.clone(), one.starts.iter().copied().collect()));
+        let starts = starts.collect();
         Session {
             expiry_s: self.expiry_s,
             left_at_us: self.left_at_us.unwrap_or(now_us),
@@ -80,14 +93,16 @@ impl Kept {
             outbound: Outbound::restored(self.sent, self.waiting, self.last_id),
             subscriptions: self.subscriptions.into_iter().map(KeptSubscription::both).collect(),
             behind: self.behind.into_iter().map(behind).collect(),
+            starts,
             ..Session::new(self.client)
         }
     }
 }
 
 impl KeptSubscription {
-    fn of((filter, subscription): (&ByteString, &Subscription)) -> Self {
+    fn of((filter, subscription): (&ByteString, &Subscription), starts: &Starts) -> Self {
         let Subscription { options, id } = *subscription;
+        let starts = starts.get(filter).into_iter().flatten();
         Self {
             filter: filter.clone(),
             qos: options.qos,
@@ -95,6 +110,7 @@ impl KeptSubscription {
             retain_as_published: options.retain_as_published,
             retain_handling: u8::from(options.retain_handling),
             id,
+            starts: starts.map(|(place, next)| (*place, *next)).collect(),
         }
     }
 

@@ -144,3 +144,23 @@ fn what_the_log_has_is_not_kept_for_a_client_that_left() {
     outbound.resume(9);
     assert_eq!(sent(&mut outbound, 0), ["relayed/1"]);
 }
+
+#[test]
+fn it_is_known_whether_more_is_worth_reading() {
+    let one = message("x", 0).bytes();
+    let limits =
+        MqttLimits { waiting_max: 100, waiting_bytes_max: 3 * one, ..MqttLimits::default() };
+    let mut outbound = outbound(10, &[]);
+    for (half_empty, offered) in [
+        (true, Offered::Waiting),
+        (true, Offered::Waiting),
+        (false, Offered::Waiting),
+        (false, Offered::Full),
+    ] {
+        assert_eq!(outbound.is_half_empty(&limits), half_empty, "few messages, many bytes");
+        assert_eq!(outbound.offer(delivery("x", QoS::AtMostOnce), &limits), offered);
+    }
+    assert_eq!(outbound.taken(), 0);
+    assert_eq!(sent(&mut outbound, 0).len(), 3);
+    assert!(outbound.is_half_empty(&limits) && outbound.taken() == 3);
+}

@@ -7,7 +7,8 @@ use crate::log::InternalLog;
 use crate::model::Limits;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{Connect, SubscriptionOptions};
+use rmqtt_codec::v5::{Connect, Packet, Subscribe, SubscriptionOptions};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 /// Alarms whose rows are their subjects.
@@ -126,6 +127,36 @@ fn rows_that_the_door_leaves_out_are_read_by_each_session() {
     for n in 0..20 {
         assert_eq!(reader.message().payload, payload_of(n), "each once, in order");
     }
+}
+
+#[test]
+fn a_filter_begins_when_it_is_subscribed_to_though_the_session_is_behind() {
+    let server = Server::with(MqttLimits { waiting_max: 8, ..MqttLimits::default() });
+    let mut sleeper = server.client();
+    sleeper.hello(kept("sleeper"));
+    sleeper.subscribe(TOPIC, at(1));
+    sleeper.leave();
+    let mut sender = server.client().named("sender");
+    for n in 0..40 {
+        sender.publish(publish(TOPIC, 1, 1, reading(n)));
+        sender.ack();
+        sender.publish(publish("/room/2/s", 1, 1, reading(n)));
+        sender.ack();
+    }
+    let mut sleeper = server.client();
+    let receive_max = NonZeroU16::new(1);
+    assert!(sleeper.hello(Connect { receive_max, ..kept("sleeper") }).session_present);
+    sleeper.send(Packet::Subscribe(Subscribe {
+        packet_id: NonZeroU16::MIN,
+        id: None,
+        user_properties: Vec::new(),
+        topic_filters: vec![("/room/2/s".into(), at(1))],
+    }));
+    for n in 0..40 {
+        assert_eq!(sleeper.message().payload, payload_of(n), "nothing of the other before that");
+    }
+    sender.publish(publish("/room/2/s", 1, 1, reading(99)));
+    assert_eq!(&*sleeper.message().topic, "/room/2/s");
 }
 
 #[test]
