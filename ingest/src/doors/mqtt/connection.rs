@@ -162,6 +162,7 @@ impl Connection<'_> {
                 return End::Gone;
             }
             let may_go_on = was_full && self.output.is_empty();
+            self.feed_retained();
             let behind = self.behind();
             if let Some((place, from)) = behind {
                 self.catch_up(place, from).await;

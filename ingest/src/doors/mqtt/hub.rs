@@ -80,25 +80,23 @@ impl Hub {
         self.relay.iter().any(|filter| filter.pattern.matches(topic))
     }
 
-    /// Keeps a message for those who subscribe later, or takes it away.
-    pub(super) fn retain(&self, message: &Arc<Message>, limits: &MqttLimits) {
-        if !self.state.lock().retained.set(message, limits) {
-            tracing::warn!(topic = %message.topic, "there is no room for another retained message");
-        }
-    }
-
     /// Hands a message that is in no log to everybody who asks for it, but for what `from` wants without
-    /// its own.
+    /// its own; one that is retained is kept for those who subscribe later, or takes the one before it away.
+    /// Nobody gets two messages of a topic in another order than they are retained in.
     pub(super) fn route(
         &self,
         message: &Arc<Message>,
         from: Option<&Arc<Seat>>,
         limits: &MqttLimits,
     ) -> Routed {
+        let mut state = self.state.lock();
+        if message.retain && !state.retained.set(message, limits) {
+            tracing::warn!(topic = %message.topic, "there is no room for another retained message");
+        }
         if self.is_private(&message.topic) {
             return Routed::default();
         }
-        let audience = self.state.lock().routes.audience(&message.topic, from);
+        let audience = state.routes.audience(&message.topic, from);
         let mut routed = Routed { matched: audience.len(), dropped: 0 };
         for one in audience {
             let qos = message.qos.less_value(one.qos);

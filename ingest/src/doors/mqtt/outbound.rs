@@ -75,6 +75,11 @@ impl Outbound {
         Offered::Waiting
     }
 
+    /// Messages that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether reading more for the client is worth it.
     pub(super) fn is_half_empty(&self, limits: &MqttLimits) -> bool {
         self.waiting.len() <= limits.waiting_max / 2

@@ -115,9 +115,6 @@ impl MqttDoor {
 
     /// Hands a message that is in no log to those who subscribed; how many.
     pub(super) fn pass_on(&self, message: Arc<Message>, from: Option<&Arc<Seat>>) -> usize {
-        if message.retain {
-            self.hub.retain(&message, &self.mqtt);
-        }
         let routed = self.hub.route(&message, from, &self.mqtt);
         self.count("weir_mqtt_dropped_total", "queue_full", routed.dropped);
         routed.matched

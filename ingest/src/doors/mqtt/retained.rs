@@ -7,13 +7,14 @@ use super::limits::MqttLimits;
 use super::message::Message;
 use crate::model::TopicPattern;
 use bytestring::ByteString;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    by_topic: HashMap<ByteString, Arc<Message>>,
+    by_topic: BTreeMap<ByteString, Arc<Message>>,
     bytes: usize,
     /// Topics of which the catalog has something else.
     changed: HashSet<ByteString>,
@@ -60,10 +61,17 @@ impl Retained {
         self.changed.extend(topics);
     }
 
-    /// Those of topics that match; of a topic that begins with `$` there is none.
-    pub(super) fn matching(&self, pattern: &TopicPattern, now_us: i64) -> Vec<Arc<Message>> {
-        let wanted = |m: &&Arc<Message>| pattern.matches(&m.topic) && !m.is_expired(now_us);
-        self.by_topic.values().filter(wanted).map(Arc::clone).collect()
+    /// Those of topics that match, in order of their topics, behind one or from the first on; of a topic that
+    /// begins with `$` there is none.
+    pub(super) fn matching<'r>(
+        &'r self,
+        pattern: &'r TopicPattern,
+        behind: Option<&ByteString>,
+        now_us: i64,
+    ) -> impl Iterator<Item = &'r Arc<Message>> {
+        let from = behind.map_or(Unbounded, |topic| Excluded(topic.clone()));
+        let wanted = move |m: &&Arc<Message>| pattern.matches(&m.topic) && !m.is_expired(now_us);
+        self.by_topic.range((from, Unbounded)).map(|(_, message)| message).filter(wanted)
     }
 }
 

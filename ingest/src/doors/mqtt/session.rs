@@ -10,14 +10,14 @@ use super::limits::MqttLimits;
 use super::message::Place;
 use super::outbound::Outbound;
 use super::wire::Version;
-use crate::model::Offset;
+use crate::model::{Offset, TopicPattern};
 use bytestring::ByteString;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::{
     Connect, Disconnect, DisconnectReasonCode, LastWill, Packet, PublishAck2, PublishAck2Reason,
     PublishAckReason, Subscribe, SubscriptionOptions, Unsubscribe,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
 
 /// One client's session.
@@ -42,6 +42,17 @@ pub(super) struct Session {
     pub(super) behind: HashMap<Place, Behind>,
     /// Where filters begin that were subscribed to while it was behind.
     pub(super) starts: HashMap<ByteString, HashMap<Place, Offset>>,
+    /// What is retained and found no room yet.
+    pub(super) retained_left: VecDeque<RetainedLeft>,
+}
+
+/// What is retained for a filter, behind a topic or from the first on.
+#[derive(Debug)]
+pub(super) struct RetainedLeft {
+    pub(super) filter: ByteString,
+    pub(super) pattern: TopicPattern,
+    pub(super) subscription: Subscription,
+    pub(super) behind: Option<ByteString>,
 }
 
 /// How long the catalog may be behind.
@@ -101,6 +112,7 @@ impl Session {
             subscriptions: BTreeMap::new(),
             behind: HashMap::new(),
             starts: HashMap::new(),
+            retained_left: VecDeque::new(),
         }
     }
 

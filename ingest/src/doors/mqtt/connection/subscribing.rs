@@ -4,27 +4,25 @@
 //! comes behind it.
 
 use super::{Connection, End};
-use crate::doors::mqtt::outbound::Offered;
+use crate::doors::mqtt::ending::Ending;
 use crate::doors::mqtt::session::Subscription;
-use rmqtt_codec::v5::{Packet, Subscribe, SubscribeAck, Unsubscribe, UnsubscribeAck};
+use rmqtt_codec::v5::{
+    DisconnectReasonCode, Packet, Subscribe, SubscribeAck, Unsubscribe, UnsubscribeAck,
+};
 
 impl Connection<'_> {
     pub(super) async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let now = self.door.now().0;
-        let (mut status, mut retained, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        self.check_filters(subscribe.topic_filters.len())?;
+        let (mut status, mut reasons) = (Vec::new(), Vec::new());
         for (filter, options) in subscribe.topic_filters {
             let subscription = Subscription { options, id: subscribe.id };
             let (at, limits) = ((&self.seat, self.link), &self.door.mqtt);
             let one = self.door.hub.subscribe(at, &filter, subscription, now, limits);
             let one = one.map_err(End::Told)?;
             status.push(one.reason);
-            retained.extend(one.retained);
             reasons.extend(one.why);
         }
-        // They wait before anything newer; the connection sends what waits behind the answer.
-        let full = |delivery| self.seat.offer(delivery, &self.door.mqtt) == Offered::Full;
-        let dropped = retained.into_iter().filter(|delivery| full(delivery.clone())).count();
-        self.door.count("weir_mqtt_dropped_total", "queue_full", dropped as u64);
         self.door.keep(&self.seat).await;
         let reason_string = (!reasons.is_empty()).then(|| reasons.join("; ").into());
         self.say(Packet::SubscribeAck(SubscribeAck {
@@ -37,6 +35,7 @@ impl Connection<'_> {
     }
 
     pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), End> {
+        self.check_filters(unsubscribe.topic_filters.len())?;
         let filters = unsubscribe.topic_filters.iter();
         let one = |filter| self.door.hub.unsubscribe((&self.seat, self.link), filter);
         let status = filters.map(one).collect::<Result<_, _>>().map_err(End::Told)?;
@@ -48,5 +47,26 @@ impl Connection<'_> {
             status,
         }));
         Ok(())
+    }
+
+    /// A packet of a megabyte has room for hundreds of thousands of filters.
+    fn check_filters(&self, filters: usize) -> Result<(), End> {
+        let most = self.door.mqtt.subscriptions_max;
+        if filters <= most {
+            return Ok(());
+        }
+        let what = format!("the packet has {filters} filters, a session has at most {most}");
+        Err(End::Told(Ending::new(DisconnectReasonCode::QuotaExceeded, what)))
+    }
+
+    /// Goes on with what is retained when what waits has become less.
+    pub(super) fn feed_retained(&self) {
+        let session = self.seat.session.lock();
+        let is_fed = session.retained_left.is_empty();
+        if is_fed || !session.outbound.is_half_empty(&self.door.mqtt) {
+            return;
+        }
+        drop(session);
+        self.door.hub.more_retained(&self.seat, self.door.now().0, &self.door.mqtt);
     }
 }

@@ -7,7 +7,9 @@ use super::super::ending::Ending;
 use super::super::filter::Filter;
 use super::super::limits::MqttLimits;
 use super::super::message::{Delivery, Message};
-use super::super::session::{Session, Subscription};
+use super::super::outbound::Offered;
+use super::super::retained::Retained;
+use super::super::session::{RetainedLeft, Session, Subscription};
 use super::{Hub, Seat};
 use crate::model::{Interest, PatternIndex, SeriesId, StreamUid};
 use bytestring::ByteString;
@@ -59,8 +61,6 @@ pub(in super::super) struct Subscribed {
     pub(in super::super) reason: SubscribeAckReason,
     /// Why it was refused.
     pub(in super::super) why: Option<String>,
-    /// What is retained and matches.
-    pub(in super::super) retained: Vec<Delivery>,
 }
 
 impl Hub {
@@ -75,7 +75,7 @@ impl Hub {
         now_us: i64,
         limits: &MqttLimits,
     ) -> Result<Subscribed, Ending> {
-        let refused = |reason, why| Ok(Subscribed { reason, why: Some(why), retained: Vec::new() });
+        let refused = |reason, why| Ok(Subscribed { reason, why: Some(why) });
         let filter = match Filter::parse(text) {
             Ok(filter) => filter,
             Err(error) => {
@@ -107,23 +107,56 @@ impl Hub {
         }
         session.subscriptions.insert(text.clone(), subscription);
         state.routes.add(seat, &session.client, text, &filter, subscription);
-        drop(session);
         let wanted = match subscription.options.retain_handling {
             RetainHandling::AtSubscribe => filter.group.is_none(),
             RetainHandling::AtSubscribeNew => filter.group.is_none() && is_new,
             RetainHandling::NoAtSubscribe => false,
         };
-        let retained = match wanted {
-            true => state.retained.matching(&filter.pattern, now_us),
-            false => Vec::new(),
-        };
-        let retained = retained.into_iter().filter(|message| !self.is_private(&message.topic));
-        let deliver = |message: Arc<Message>| retained_delivery(message, subscription);
-        Ok(Subscribed {
-            reason: granted(subscription.options.qos),
-            why: None,
-            retained: retained.map(deliver).collect(),
-        })
+        if wanted {
+            // Offered before anything newer can be: whoever publishes has to wait for the lock.
+            let (filter, pattern) = (text.clone(), filter.pattern);
+            session.retained_left.retain(|left| left.filter != filter);
+            let left = RetainedLeft { filter, pattern, subscription, behind: None };
+            session.retained_left.push_back(left);
+            self.offer_retained(&state.retained, &mut session, now_us, limits);
+        }
+        Ok(Subscribed { reason: granted(subscription.options.qos), why: None })
+    }
+
+    /// Offers a session on what is retained and found no room.
+    pub(in super::super) fn more_retained(&self, seat: &Seat, now_us: i64, limits: &MqttLimits) {
+        let state = self.state.lock();
+        let mut session = seat.session.lock();
+        let before = session.outbound.waiting();
+        self.offer_retained(&state.retained, &mut session, now_us, limits);
+        let offers = session.outbound.waiting() > before;
+        drop(session);
+        if offers {
+            seat.bell.notify_one();
+        }
+    }
+
+    fn offer_retained(
+        &self,
+        retained: &Retained,
+        session: &mut Session,
+        now_us: i64,
+        limits: &MqttLimits,
+    ) {
+        while let Some(mut left) = session.retained_left.pop_front() {
+            let behind = left.behind.take();
+            let mut last = behind.clone();
+            for message in retained.matching(&left.pattern, behind.as_ref(), now_us) {
+                let delivery = retained_delivery(Arc::clone(message), left.subscription);
+                if !self.is_private(&message.topic)
+                    && session.outbound.offer(delivery, limits) == Offered::Full
+                {
+                    left.behind = last;
+                    return session.retained_left.push_front(left);
+                }
+                last = Some(message.topic.clone());
+            }
+        }
     }
 
     /// Takes one subscription away.
@@ -143,6 +176,7 @@ impl Hub {
             return Ok(UnsubscribeAckReason::NoSubscriptionExisted);
         }
         session.starts.remove(text);
+        session.retained_left.retain(|left| left.filter != *text);
         state.routes.remove(seat, &session.client, text);
         Ok(UnsubscribeAckReason::Success)
     }

@@ -43,12 +43,20 @@ fn at(seat: &Arc<Seat>) -> (&Arc<Seat>, u64) {
     (seat, seat.session.lock().link.unwrap())
 }
 
-fn subscribe(hub: &Hub, seat: &Arc<Seat>, filter: &'static str, with: Subscription) -> Vec<String> {
+fn subscribe(hub: &Hub, seat: &Arc<Seat>, filter: &'static str, with: Subscription) {
     let one = hub.subscribe(at(seat), &filter.into(), with, 0, &MqttLimits::default()).unwrap();
     assert!(one.why.is_none(), "{:?}", one.why);
-    let mut topics: Vec<_> = one.retained.iter().map(|d| d.message.topic.to_string()).collect();
-    topics.sort();
-    topics
+}
+
+/// What comes with a subscription.
+fn retained(hub: &Hub, seat: &Arc<Seat>, filter: &'static str, with: Subscription) -> Vec<String> {
+    got(seat);
+    subscribe(hub, seat, filter, with);
+    topics(seat)
+}
+
+fn topics(seat: &Arc<Seat>) -> Vec<String> {
+    got(seat).iter().map(|one| one.split(' ').next().unwrap().to_owned()).collect()
 }
 
 fn message(topic: &'static str, payload: &'static str, retain: bool) -> Arc<Message> {
@@ -142,20 +150,43 @@ fn no_local_is_without_one_s_own() {
 fn what_is_retained_comes_as_the_subscriber_asks() {
     let (hub, limits) = (hub(), MqttLimits { retained_max: 2, ..MqttLimits::default() });
     for topic in ["x/1", "x/2", "x/3"] {
-        hub.retain(&message(topic, "v", true), &limits);
+        hub.route(&message(topic, "v", true), None, &limits);
     }
     let a = connect(&hub, "a").seat;
     let mut with = subscription(QoS::AtMostOnce, 0);
-    assert_eq!(subscribe(&hub, &a, "x/#", with), ["x/1", "x/2"], "no more than may be kept");
+    assert_eq!(retained(&hub, &a, "x/#", with), ["x/1", "x/2"], "no more than may be kept");
     with.options.retain_handling = RetainHandling::AtSubscribeNew;
-    assert_eq!(subscribe(&hub, &a, "x/#", with).len(), 0);
-    assert_eq!(subscribe(&hub, &a, "x/1", with), ["x/1"]);
+    assert_eq!(retained(&hub, &a, "x/#", with).len(), 0);
+    assert_eq!(retained(&hub, &a, "x/1", with), ["x/1"]);
     with.options.retain_handling = RetainHandling::NoAtSubscribe;
-    assert_eq!(subscribe(&hub, &a, "x/2", with).len(), 0);
+    assert_eq!(retained(&hub, &a, "x/2", with).len(), 0);
     with.options.retain_handling = RetainHandling::AtSubscribe;
-    assert_eq!(subscribe(&hub, &a, "$share/g/x/1", with).len(), 0);
-    hub.retain(&message("x/1", "", true), &limits);
-    assert_eq!(subscribe(&hub, &a, "x/+", with), ["x/2"]);
+    assert_eq!(retained(&hub, &a, "$share/g/x/1", with).len(), 0);
+    hub.route(&message("x/1", "", true), None, &limits);
+    assert_eq!(retained(&hub, &a, "x/+", with), ["x/2"]);
+}
+
+#[test]
+fn what_is_retained_comes_on_when_there_is_room_and_as_it_is_then() {
+    let (hub, limits) = (hub(), MqttLimits { waiting_max: 2, ..MqttLimits::default() });
+    for topic in ["x/1", "x/2", "x/3", "x/4", "x/5"] {
+        hub.route(&message(topic, "v", true), None, &limits);
+    }
+    let a = connect(&hub, "a").seat;
+    let with = subscription(QoS::AtMostOnce, 0);
+    assert!(hub.subscribe(at(&a), &"x/#".into(), with, 0, &limits).is_ok());
+    assert_eq!(topics(&a), ["x/1", "x/2"]);
+    hub.state.lock().retained.set(&message("x/4", "", true), &limits);
+    hub.more_retained(&a, 0, &limits);
+    assert_eq!(topics(&a), ["x/3", "x/5"]);
+    hub.more_retained(&a, 0, &limits);
+    assert!(topics(&a).is_empty() && a.session.lock().retained_left.is_empty());
+    for filter in ["x/#", "x/#"] {
+        assert!(hub.subscribe(at(&a), &filter.into(), with, 0, &limits).is_ok());
+    }
+    assert_eq!(a.session.lock().retained_left.len(), 1, "of a filter that comes again, one");
+    hub.unsubscribe(at(&a), &"x/#".into()).unwrap();
+    assert!(a.session.lock().retained_left.is_empty());
 }
 
 #[test]

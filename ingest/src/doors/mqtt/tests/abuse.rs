@@ -356,6 +356,10 @@ fn many_properties_and_many_filters_cost_no_more_than_their_packet() {
     }
     assert_eq!(client.subscribe("one/more", Default::default()), 0x97);
     assert_eq!(client.ping(), []);
+    let mut greedy = server.client().named("greedy");
+    let filters = b"\x00\x01#\x00".repeat(1001);
+    greedy.write(&packet(0x82, &[b"\x00\x01\x00", &filters[..]].concat()));
+    assert_eq!(end(&mut greedy), End::Told(0x97));
 }
 
 #[test]

@@ -140,6 +140,29 @@ fn more_than_is_written_at_once_comes_without_another_word() {
 }
 
 #[test]
+fn all_that_is_retained_comes_though_little_may_wait() {
+    let server = Server::with(MqttLimits {
+        relay: vec!["#".to_owned()],
+        waiting_max: 8,
+        ..MqttLimits::default()
+    });
+    let mut sender = server.client().named("sender");
+    for n in 1..=100 {
+        let mut message = publish(&format!("kept/{n}"), 1, n, "x");
+        message.retain = true;
+        sender.publish(message);
+        sender.ack();
+    }
+    for qos in [0, 1] {
+        let mut reader = server.client().named("reader");
+        assert_eq!(reader.subscribe("kept/#", at(qos)), qos);
+        let mut topics: Vec<_> = (0..100).map(|_| reader.message().topic).collect();
+        topics.dedup();
+        assert_eq!(topics.len(), 100);
+    }
+}
+
+#[test]
 fn what_is_no_topic_is_not_passed_on_either() {
     let server = Server::relaying();
     let mut subscriber = server.client().named("subscriber");
