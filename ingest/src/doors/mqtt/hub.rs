@@ -96,12 +96,13 @@ impl Hub {
         if self.is_private(&message.topic) {
             return Routed::default();
         }
-        let audience = state.routes.audience(&message.topic, from);
+        let audience = state.routes.audience(&message.topic, from, limits);
         let mut routed = Routed { matched: audience.len(), dropped: 0 };
         for one in audience {
             let qos = message.qos.less_value(one.qos);
             let retain = message.retain && one.retain_as_published;
-            let delivery = Delivery { message: Arc::clone(message), qos, retain, ids: one.ids };
+            let delivery =
+                Delivery { message: Arc::clone(message), qos, retain, ids: one.ids, to: one.to };
             routed.dropped += u64::from(one.seat.offer(delivery, limits) == Offered::Full);
         }
         routed

@@ -108,9 +108,27 @@ pub(super) struct Delivery {
     pub(super) retain: bool,
     /// Of the subscriptions it matched.
     pub(super) ids: Vec<NonZeroU32>,
+    /// Whose it is.
+    #[serde(default)]
+    pub(super) to: To,
+}
+
+/// Whom a message was meant for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum To {
+    /// The session, by a filter of its own.
+    #[default]
+    Session,
+    /// One member of a group, whichever had room: no other gets it.
+    Group,
 }
 
 impl Delivery {
+    /// Where the session can read it again.
+    pub(super) fn logged(&self) -> Option<(Place, Offset)> {
+        self.message.logged.filter(|_| self.to == To::Session)
+    }
+
     /// The packet that carries it, without a topic alias.
     pub(super) fn packet(&self, id: Option<NonZeroU16>, dup: bool, now_us: i64) -> Publish {
         let mut properties = self.message.properties.clone();

@@ -4,7 +4,7 @@
 //! order, when it comes back; nothing waits beyond the bounds. No clock, no I/O.
 
 use super::limits::MqttLimits;
-use super::message::{Delivery, Place};
+use super::message::{Delivery, Place, To};
 use crate::model::Offset;
 use rmqtt_codec::types::{Publish, QoS};
 use serde::{Deserialize, Serialize};
@@ -65,14 +65,27 @@ impl Outbound {
     /// Keeps a message until it can be sent.
     pub(super) fn offer(&mut self, delivery: Delivery, limits: &MqttLimits) -> Offered {
         let bytes = delivery.message.bytes();
-        let full = self.waiting.len() >= limits.waiting_max
-            || self.waiting_bytes + bytes > limits.waiting_bytes_max;
+        let full = match delivery.to {
+            To::Session => {
+                self.waiting.len() >= limits.waiting_max
+                    || self.waiting_bytes + bytes > limits.waiting_bytes_max
+            }
+            // The member was chosen because it has room.
+            To::Group => !self.has_room(limits),
+        };
         if full && !self.waiting.is_empty() {
             return Offered::Full;
         }
         self.waiting_bytes += bytes;
         self.waiting.push_back(delivery);
         Offered::Waiting
+    }
+
+    /// Whether a message that a group shares may wait here: the last one may go beyond the bytes.
+    pub(super) fn has_room(&self, limits: &MqttLimits) -> bool {
+        self.waiting.is_empty()
+            || self.waiting.len() < limits.waiting_max
+                && self.waiting_bytes < limits.waiting_bytes_max
     }
 
     /// Messages that wait.
@@ -199,10 +212,10 @@ impl Outbound {
         self.sent.remove(&order)
     }
 
-    /// For the catalog: what is under way, in order, and what waits and is in no log.
+    /// For the catalog: what is under way, in order, and what waits and is not read again.
     pub(super) fn kept(&self) -> (Vec<Sent>, Vec<Delivery>) {
         let waiting = self.waiting.iter().filter(|d| d.qos != QoS::AtMostOnce);
-        let waiting = waiting.filter(|d| d.message.logged.is_none()).cloned().collect();
+        let waiting = waiting.filter(|d| d.logged().is_none()).cloned().collect();
         (self.sent.values().cloned().collect(), waiting)
     }
 
@@ -215,7 +228,7 @@ impl Outbound {
     pub(super) fn first_logged(&self) -> HashMap<Place, Offset> {
         let mut first = HashMap::new();
         for delivery in self.waiting.iter().filter(|d| d.qos != QoS::AtMostOnce) {
-            if let Some((place, offset)) = delivery.message.logged {
+            if let Some((place, offset)) = delivery.logged() {
                 first.entry(place).or_insert(offset);
             }
         }
@@ -232,14 +245,14 @@ impl Outbound {
         outbound
     }
 
-    /// Nobody is connected: QoS 0 is not kept, and what the log has is not kept twice. Gives the first
+    /// Nobody is connected: QoS 0 is not kept, and what the session reads again is not kept twice. Gives the first
     /// place of each partition that was let go.
     pub(super) fn leave(&mut self) -> HashMap<Place, Offset> {
         let mut first = HashMap::new();
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         for delivery in waiting.into_iter().filter(|d| d.qos != QoS::AtMostOnce) {
-            match delivery.message.logged {
+            match delivery.logged() {
                 Some((place, offset)) => {
                     first.entry(place).or_insert(offset);
                 }

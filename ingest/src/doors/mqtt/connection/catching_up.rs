@@ -8,7 +8,7 @@ use super::Connection;
 use crate::doors::mqtt::filter::Filter;
 use crate::doors::mqtt::follow::{Source, Told};
 use crate::doors::mqtt::hub::Row;
-use crate::doors::mqtt::message::{Delivery, Place};
+use crate::doors::mqtt::message::{Delivery, Place, To};
 use crate::doors::mqtt::outbound::Offered;
 use crate::doors::mqtt::session::Subscription;
 use crate::model::{Offset, TopicPattern};
@@ -106,7 +106,7 @@ impl Connection<'_> {
             }
             let Some(qos) = qos else { continue };
             let message = Arc::new(told.message(&row, now));
-            let delivery = Delivery { message, qos, retain: false, ids };
+            let delivery = Delivery { message, qos, retain: false, ids, to: To::Session };
             let mut session = self.seat.session.lock();
             if session.outbound.offer(delivery, &self.door.mqtt) == Offered::Full {
                 return row.offset;

@@ -1,10 +1,11 @@
 //! Rows of the log to the sessions that follow it, and the way back for those that fell behind.
 //!
 //! Promise: a session gets each row of a partition once, in order: live, or by reading the log itself from
-//! where it fell behind until it has come to where the others are. QoS 0 is live or not at all.
+//! where it fell behind until it has come to where the others are. QoS 0 is live or not at all. A row that a
+//! group shares goes to a member that has room and waits there; nobody reads it again.
 
 use super::super::limits::MqttLimits;
-use super::super::message::{Delivery, Message, Place};
+use super::super::message::{Delivery, Message, Place, To};
 use super::super::outbound::Offered;
 use super::super::session::{Behind, Session, When};
 use super::routes::Listener;
@@ -64,14 +65,17 @@ impl Hub {
         let mut dropped = 0;
         for row in rows.filter(|row| !self.is_private(row.topic)) {
             let audience = match row.series {
-                Some((stream, series)) => state.routes.of_series(stream, series, row.topic),
-                None => state.routes.audience(row.topic, None),
+                Some((stream, series)) => state.routes.of_series(stream, series, row.topic, limits),
+                None => state.routes.audience(row.topic, None, limits),
             };
             let mut made = None;
             for listener in audience {
                 let message = made.get_or_insert_with(|| Arc::new(make(&row)));
                 let (seat, delivery) = delivery(listener, message);
-                let offered = seat.offer_logged(delivery, place, row.offset, limits);
+                let offered = match delivery.to {
+                    To::Session => seat.offer_logged(delivery, place, row.offset, limits),
+                    To::Group => seat.offer(delivery, limits),
+                };
                 dropped += u64::from(offered == Offered::Full);
             }
         }
@@ -120,8 +124,8 @@ impl Hub {
 }
 
 fn delivery(listener: Listener, message: &Arc<Message>) -> (Arc<Seat>, Delivery) {
-    let Listener { seat, qos, ids, .. } = listener;
-    (seat, Delivery { message: Arc::clone(message), qos, retain: false, ids })
+    let Listener { seat, qos, ids, to, .. } = listener;
+    (seat, Delivery { message: Arc::clone(message), qos, retain: false, ids, to })
 }
 
 impl Seat {

@@ -6,10 +6,10 @@
 use super::super::ending::Ending;
 use super::super::filter::Filter;
 use super::super::limits::MqttLimits;
-use super::super::message::{Delivery, Message};
+use super::super::message::{Delivery, Message, To};
 use super::super::outbound::Offered;
 use super::super::retained::Retained;
-use super::super::session::{RetainedLeft, Session, Subscription};
+use super::super::session::{RetainedLeft, Session, Subscription, When};
 use super::{Hub, Seat};
 use crate::model::{Interest, PatternIndex, SeriesId, StreamUid};
 use bytestring::ByteString;
@@ -53,6 +53,7 @@ pub(in super::super) struct Listener {
     pub(in super::super) qos: QoS,
     pub(in super::super) retain_as_published: bool,
     pub(in super::super) ids: Vec<NonZeroU32>,
+    pub(in super::super) to: To,
 }
 
 /// What came of one filter of a SUBSCRIBE.
@@ -130,6 +131,7 @@ impl Hub {
         let before = session.outbound.waiting();
         self.offer_retained(&state.retained, &mut session, now_us, limits);
         let offers = session.outbound.waiting() > before;
+        session.has_changed(When::Soon);
         drop(session);
         if offers {
             seat.bell.notify_one();
@@ -192,7 +194,8 @@ fn granted(qos: QoS) -> SubscribeAckReason {
 
 fn retained_delivery(message: Arc<Message>, subscription: Subscription) -> Delivery {
     let qos = message.qos.less_value(subscription.options.qos);
-    Delivery { message, qos, retain: true, ids: subscription.id.into_iter().collect() }
+    let ids = subscription.id.into_iter().collect();
+    Delivery { message, qos, retain: true, ids, to: To::Session }
 }
 
 impl Routes {
@@ -283,12 +286,17 @@ impl Routes {
     }
 
     /// Everybody who gets a message of this topic, each once.
-    pub(super) fn audience(&mut self, topic: &str, from: Option<&Arc<Seat>>) -> Vec<Listener> {
+    pub(super) fn audience(
+        &mut self,
+        topic: &str,
+        from: Option<&Arc<Seat>>,
+        limits: &MqttLimits,
+    ) -> Vec<Listener> {
         let numbers = match topic.starts_with('$') {
             true => self.of_server.matches(topic),
             false => self.common.of_path(topic),
         };
-        self.listeners(&numbers, from)
+        self.listeners(&numbers, from, limits)
     }
 
     /// Everybody who gets the readings of a series; a topic is held against the filters once.
@@ -297,13 +305,19 @@ impl Routes {
         stream: StreamUid,
         series: SeriesId,
         topic: &str,
+        limits: &MqttLimits,
     ) -> Vec<Listener> {
         let numbers = self.common.in_stream(stream).of(series, || topic).to_vec();
-        if numbers.is_empty() { Vec::new() } else { self.listeners(&numbers, None) }
+        if numbers.is_empty() { Vec::new() } else { self.listeners(&numbers, None, limits) }
     }
 
     /// The sessions behind entries.
-    fn listeners(&mut self, numbers: &[u32], from: Option<&Arc<Seat>>) -> Vec<Listener> {
+    fn listeners(
+        &mut self,
+        numbers: &[u32],
+        from: Option<&Arc<Seat>>,
+        limits: &MqttLimits,
+    ) -> Vec<Listener> {
         let mut found: Vec<Listener> = Vec::new();
         for number in numbers {
             match self.entries[*number as usize].as_mut() {
@@ -315,8 +329,8 @@ impl Routes {
                     }
                 }
                 Some(Entry::Group { members, turn }) => {
-                    if let Some((seat, subscription)) = whose_turn(members, turn) {
-                        found.push(Listener::new(seat, subscription));
+                    if let Some((seat, subscription)) = whose_turn(members, turn, limits) {
+                        found.push(Listener { to: To::Group, ..Listener::new(seat, subscription) });
                     }
                 }
             }
@@ -325,21 +339,46 @@ impl Routes {
     }
 }
 
-/// The next member that is connected; of those that are not, the next one.
+/// The next member that has room and is connected; of those that are not, the next one that has room and
+/// keeps what comes meanwhile; without such a one, the next.
 fn whose_turn(
     members: &[(Arc<Seat>, Subscription)],
     turn: &mut usize,
+    limits: &MqttLimits,
 ) -> Option<(Arc<Seat>, Subscription)> {
     let n = members.len();
     let in_order = || (0..n).map(|step| (*turn + step) % n);
-    let connected = in_order().find(|at| members[*at].0.session.lock().link.is_some());
-    let at = connected.or(in_order().next())?;
+    let is_ready = |at: &usize| members[*at].0.readiness(members[*at].1, limits);
+    let connected = in_order().find(|at| is_ready(at) == Some(Ready::Now));
+    let at = connected
+        .or_else(|| in_order().find(|at| is_ready(at) == Some(Ready::Later)))
+        .or_else(|| in_order().next())?;
     *turn = at + 1;
     Some((Arc::clone(&members[at].0), members[at].1))
 }
 
+/// When a member of a group would get a message that waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    Now,
+    Later,
+}
+
+impl Seat {
+    fn readiness(&self, subscription: Subscription, limits: &MqttLimits) -> Option<Ready> {
+        let session = self.session.lock();
+        if !session.outbound.has_room(limits) {
+            return None;
+        }
+        if session.is_connected() {
+            return Some(Ready::Now);
+        }
+        (subscription.options.qos != QoS::AtMostOnce).then_some(Ready::Later)
+    }
+}
+
 fn join(found: &mut Vec<Listener>, seat: &Arc<Seat>, subscription: Subscription) {
-    match found.iter_mut().find(|one| Arc::ptr_eq(&one.seat, seat)) {
+    match found.iter_mut().find(|one| one.to == To::Session && Arc::ptr_eq(&one.seat, seat)) {
         Some(listener) => listener.also(subscription),
         None => found.push(Listener::new(Arc::clone(seat), subscription)),
     }
@@ -352,6 +391,7 @@ impl Listener {
             qos: subscription.options.qos,
             retain_as_published: subscription.options.retain_as_published,
             ids: subscription.id.into_iter().collect(),
+            to: To::Session,
         }
     }
 

@@ -4,7 +4,7 @@
 //! connection is there until its time is over, and its will is told when it is due.
 
 use super::super::limits::MqttLimits;
-use super::super::message::Delivery;
+use super::super::message::{Delivery, To};
 use super::super::outbound::Offered;
 use super::super::session::{Session, When};
 use super::super::wire::Version;
@@ -76,7 +76,10 @@ impl Seat {
     pub(in super::super) fn offer(&self, delivery: Delivery, limits: &MqttLimits) -> Offered {
         let mut session = self.session.lock();
         if session.link.is_none() && delivery.qos == QoS::AtMostOnce {
-            return Offered::Waiting;
+            return match delivery.to {
+                To::Session => Offered::Waiting,
+                To::Group => Offered::Full,
+            };
         }
         let is_kept = delivery.qos != QoS::AtMostOnce;
         let offered = session.outbound.offer(delivery, limits);

@@ -133,6 +133,36 @@ fn one_member_of_a_group_gets_it_and_they_take_turns() {
     assert_eq!(got(&b).len(), 2, "those that are connected come first");
 }
 
+/// Rows of the log of alarms from an offset on; how many found no room.
+fn tell(hub: &Hub, offsets: std::ops::Range<u64>, limits: &MqttLimits) -> u64 {
+    let end = Offset(offsets.end);
+    let row = |offset| Row { offset: Offset(offset), topic: "$weir/alarms/x", series: None };
+    let make = |row: &Row<'_>| {
+        Message::logged(row.topic, row.offset.0.to_string(), (Place::Alarms, row.offset), 0)
+    };
+    hub.tell(Place::Alarms, offsets.map(row), end, make, limits)
+}
+
+#[test]
+fn a_row_that_a_group_shares_goes_to_a_member_with_room_and_is_counted_without_one() {
+    let (hub, limits) = (hub(), MqttLimits { waiting_max: 2, ..MqttLimits::default() });
+    let (a, b) = (connect(&hub, "a"), connect(&hub, "b"));
+    for seat in [&a.seat, &b.seat] {
+        subscribe(&hub, seat, "$share/g/$weir/alarms/#", subscription(QoS::AtLeastOnce, 0));
+    }
+    let waiting = |seat: &Arc<Seat>| seat.session.lock().outbound.waiting();
+    assert_eq!(tell(&hub, 0..3, &limits), 0);
+    assert_eq!((waiting(&a.seat), waiting(&b.seat)), (2, 1));
+    assert_eq!((tell(&hub, 3..5, &limits), waiting(&b.seat)), (1, 2), "the fifth found no room");
+    assert_eq!(got(&a.seat).len(), 2);
+    assert_eq!((tell(&hub, 5..7, &limits), waiting(&a.seat)), (0, 2), "though b's turn would be");
+    hub.disconnect(&a.seat, a.link, 0, &limits);
+    assert_eq!(waiting(&a.seat), 2, "nobody else gets them: they wait for it");
+    got(&b.seat);
+    hub.disconnect(&b.seat, b.link, 0, &limits);
+    assert_eq!((tell(&hub, 7..9, &limits), waiting(&b.seat)), (0, 2), "one that is away has room");
+}
+
 #[test]
 fn no_local_is_without_one_s_own() {
     let hub = hub();

@@ -23,7 +23,7 @@ fn message(payload: &'static str, expires_s: u32) -> Arc<Message> {
 }
 
 fn delivery(payload: &'static str, qos: QoS) -> Delivery {
-    Delivery { message: message(payload, 0), qos, retain: false, ids: Vec::new() }
+    Delivery { message: message(payload, 0), qos, retain: false, ids: Vec::new(), to: To::Session }
 }
 
 fn outbound(window: usize, deliveries: &[(&'static str, QoS)]) -> Outbound {
@@ -119,7 +119,7 @@ fn an_expired_message_is_not_sent_and_others_say_what_is_left() {
     let mut outbound = outbound(9, &[]);
     for (payload, expires_s) in [("soon", 2), ("later", 9)] {
         let message = message(payload, expires_s);
-        let delivery = Delivery { message, qos: QoS::AtLeastOnce, retain: false, ids: Vec::new() };
+        let delivery = Delivery { message, ..delivery("", QoS::AtLeastOnce) };
         outbound.offer(delivery, &MqttLimits::default());
     }
     let Some(Next::Publish(publish)) = outbound.next(3 * SECOND) else { panic!() };
@@ -137,7 +137,7 @@ fn what_the_log_has_is_not_kept_for_a_client_that_left() {
             logged: Some((place, Offset(offset))),
             ..(*message("reading", 0)).clone()
         });
-        let delivery = Delivery { message, qos: QoS::AtLeastOnce, retain: false, ids: Vec::new() };
+        let delivery = Delivery { message, ..delivery("", QoS::AtLeastOnce) };
         outbound.offer(delivery, &MqttLimits::default());
     }
     assert_eq!(outbound.leave(), HashMap::from([(place, Offset(7))]));
