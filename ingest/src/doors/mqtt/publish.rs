@@ -8,8 +8,8 @@ use super::MqttDoor;
 use super::hub::Seat;
 use super::message::Message;
 use super::verdict::Verdict;
-use crate::decode::{Decoded, Decoder, Published};
-use crate::doors::budget::Permit;
+use crate::decode::{Decoded, DecodedRows, Decoder, Published};
+use crate::doors::budget::{OverBudget, Permit};
 use crate::doors::confirm::{append, room};
 use crate::doors::dead_letters::{self, Letters};
 use crate::log::Receipt;
@@ -18,6 +18,7 @@ use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::PublishAckReason;
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,23 +67,25 @@ impl MqttDoor {
             .collect();
         let decoded = self.decode(seat, &messages, &mut acks, now);
         self.metrics.decoded(&decoded);
-        let room = self.wait_for_room(&decoded, &mut permit).await;
+        let in_time = self.wait_for_room(&decoded, &mut permit).await;
         let Decoded { rows, refused, .. } = decoded;
         let topic = |refusal: &Refusal| Some(messages[refusal.index as usize].topic.to_string());
         let letters = dead_letters::append(&self.log, DOOR, &refused, topic, now);
         for refusal in refused.iter().rev() {
             acks[refusal.index as usize].verdict = Verdict::refused(refusal);
         }
-        let waiting = match room {
-            Ok(()) => rows.into_iter().map(append).collect(),
-            Err(why) => {
-                let code = PublishAckReason::QuotaExceeded;
-                for index in rows.iter().flat_map(|rows| &rows.indexes) {
-                    acks[*index as usize].verdict = Verdict::Failed { code, why: why.clone() };
+        let mut waiting = Vec::with_capacity(rows.len());
+        for rows in rows {
+            match self.may_append(in_time, &rows) {
+                Ok(()) => waiting.push(append(rows)),
+                Err(error) => {
+                    let (code, why) = (PublishAckReason::QuotaExceeded, error.to_string());
+                    for index in rows.indexes {
+                        acks[index as usize].verdict = Verdict::Failed { code, why: why.clone() };
+                    }
                 }
-                Vec::new()
             }
-        };
+        }
         Queued { acks, waiting, letters, permit }
     }
 
@@ -105,8 +108,8 @@ impl MqttDoor {
                     0 => Verdict::Unheard,
                     _ => Verdict::Taken,
                 };
-            } else if !(message.retain && message.payload.is_empty()) {
-                // The latest reading of a series is what is retained: there is nothing to take away.
+            } else if !(takes_away(message) && self.is_of_stream(&message.topic)) {
+                // Of a stream's topic nothing is retained: there is nothing to take away.
                 push(&mut decoder, message, index, now);
             }
         }
@@ -122,17 +125,36 @@ impl MqttDoor {
 
     /// Whether the topic is configured to be passed on and no stream takes it.
     fn is_passed_on(&self, topic: &str) -> bool {
-        if !self.hub.relays(topic) {
-            return false;
-        }
+        self.hub.relays(topic) && !self.is_of_stream(topic)
+    }
+
+    fn is_of_stream(&self, topic: &str) -> bool {
         let streams = self.log.streams();
         let takes =
             |s: &Arc<crate::log::Stream>| s.definition().template().match_path(topic).is_some();
-        streams.find(topic).is_none() && !streams.all().iter().any(takes)
+        streams.find(topic).is_some() || streams.all().iter().any(takes)
+    }
+
+    /// Rows of a partition, after the wait for all of them: one that is slow holds up the others no longer.
+    fn may_append(
+        &self,
+        in_time: Result<(), OverBudget>,
+        rows: &DecodedRows,
+    ) -> Result<(), OverBudget> {
+        match in_time {
+            Err(OverBudget::Partition) => {
+                room(self.limits.partition_bytes_max, slice::from_ref(rows))
+            }
+            of_all => of_all,
+        }
     }
 
     /// The socket is not read meanwhile.
-    async fn wait_for_room(&self, decoded: &Decoded, permit: &mut Permit) -> Result<(), String> {
+    async fn wait_for_room(
+        &self,
+        decoded: &Decoded,
+        permit: &mut Permit,
+    ) -> Result<(), OverBudget> {
         let bytes_max = self.limits.partition_bytes_max;
         let mut waited = Duration::ZERO;
         loop {
@@ -140,12 +162,17 @@ impl MqttDoor {
                 permit.grow_to(decoded.bytes).and_then(|()| room(bytes_max, &decoded.rows));
             match enough {
                 Ok(()) => return Ok(()),
-                Err(error) if waited >= PATIENCE => return Err(error.to_string()),
+                Err(error) if waited >= PATIENCE => return Err(error),
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
             }
             waited += LOOK_AGAIN;
         }
     }
+}
+
+/// Whether it is to take away what is retained of its topic.
+fn takes_away(message: &Publish) -> bool {
+    message.retain && message.payload.is_empty()
 }
 
 fn push(decoder: &mut Decoder<'_>, message: &Publish, index: u32, now: AppendTime) {

@@ -1,7 +1,7 @@
 //! What was published retained on topics that no stream takes.
 //!
-//! Promise: bounded in number and bytes; an empty payload takes the message of its topic away. Elsewhere:
-//! of a stream's topics the latest reading is what is retained.
+//! Promise: bounded in number and bytes; an empty payload takes the message of its topic away. Of a
+//! stream's topics nothing is retained: its readings are in the log.
 
 use super::limits::MqttLimits;
 use super::message::Message;

@@ -90,14 +90,23 @@ impl Client {
     }
 
     pub(super) fn send(&mut self, packet: Packet) {
-        let mut bytes = BytesMut::new();
+        self.send_together(vec![packet]);
+    }
+
+    fn encode(&mut self, packet: Packet, bytes: &mut BytesMut) {
         match &mut self.codec {
-            Codec::V5(codec) => codec.encode(packet, &mut bytes).expect("encoded"),
+            Codec::V5(codec) => codec.encode(packet, bytes).expect("encoded"),
             Codec::V3(codec) => {
                 let packet = legacy::write(packet).expect("3.1.1 has it");
-                codec.encode(packet, &mut bytes).expect("encoded");
+                codec.encode(packet, bytes).expect("encoded");
             }
         }
+    }
+
+    /// Packets in one write.
+    pub(super) fn send_together(&mut self, packets: Vec<Packet>) {
+        let mut bytes = BytesMut::new();
+        packets.into_iter().for_each(|packet| self.encode(packet, &mut bytes));
         self.write(&bytes);
     }
 

@@ -2,10 +2,12 @@
 
 use super::client::{connect, publish, will};
 use super::{Server, TOPIC, reading};
+use crate::decode::testing::{options, stream};
 use crate::doors::mqtt::MqttLimits;
 use crate::model::Limits;
 use rmqtt_codec::v5::{Connect, Packet, PublishAck2};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 #[test]
 fn readings_of_every_qos_and_version_become_rows() {
@@ -166,7 +168,7 @@ fn a_will_that_is_not_confirmed_is_published_again() {
     let last_will = Some(will(TOPIC, reading(2)));
     mortal.hello(Connect { last_will, ..connect("mortal") });
     drop(mortal);
-    let look_again = || std::thread::sleep(std::time::Duration::from_millis(20));
+    let look_again = || std::thread::sleep(Duration::from_millis(20));
     while !server.door.metrics.render().contains("again") {
         look_again();
     }
@@ -175,4 +177,39 @@ fn a_will_that_is_not_confirmed_is_published_again() {
         look_again();
     }
     assert_eq!(sender.ack(), (1, 0, String::new()));
+}
+
+#[test]
+fn a_partition_without_room_fails_its_own_messages_alone() {
+    let server = Server::manual(Limits { partition_bytes_max: 1, ..Limits::default() });
+    let halls = stream("halls", "n BIGINT", "/hall/{hall}/s", options());
+    server.log.create_stream(halls).unwrap();
+    let halls = server.log.streams().get("halls").unwrap();
+    let mut first = server.client().named("first");
+    first.publish(publish(TOPIC, 1, 1, reading(1)));
+    first.ping();
+    let mut second = server.client().named("second");
+    let packet = |(topic, id)| Packet::Publish(Box::new(publish(topic, 1, id, reading(2))));
+    second.send_together([(TOPIC, 1), ("/hall/1/s", 2)].map(packet).to_vec());
+    while halls.partitions()[0].waiting_bytes() == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.log.step_committers();
+    let (id, code, why) = second.ack();
+    assert!((id, code) == (1, 0x97) && why.contains("waiting for its disk"), "{code:x} {why}");
+    assert_eq!(second.ack(), (2, 0, String::new()));
+    assert_eq!((first.ack().0, server.rows()), (1, 1));
+}
+
+#[test]
+fn what_is_retained_is_taken_away_only_where_it_could_be() {
+    let server = Server::start();
+    let mut client = server.client().named("a");
+    for (topic, code) in [(TOPIC, 0), ("/room/9/s", 0), ("/nobody", 0x90)] {
+        let mut message = publish(topic, 1, 1, "");
+        message.retain = true;
+        client.publish(message);
+        assert_eq!(client.ack().1, code, "{topic}");
+    }
+    assert_eq!((server.rows(), server.dead_letters().len()), (0, 1));
 }
