@@ -1,5 +1,6 @@
 //! Why a connection ends.
 
+use super::keep::NotKept;
 use super::wire::WireError;
 use rmqtt_codec::v5::{Disconnect, DisconnectReasonCode, Packet};
 
@@ -31,6 +32,12 @@ impl Ending {
         let mut disconnect = Disconnect::new(self.code);
         disconnect.reason_string = Some(self.what.as_str().into());
         Packet::Disconnect(disconnect)
+    }
+}
+
+impl From<NotKept> for Ending {
+    fn from(error: NotKept) -> Self {
+        Self::new(DisconnectReasonCode::QuotaExceeded, error.to_string())
     }
 }
 

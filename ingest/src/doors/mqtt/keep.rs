@@ -30,6 +30,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sessions and messages of one commit.
 const ENTRIES_MAX: usize = 200;
 
+/// A session is not durable as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session could not be made durable; connect again, and look at the server's disk")]
+pub(super) struct NotKept;
+
 /// Who waits for the next commit.
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
@@ -61,23 +66,36 @@ impl MqttDoor {
     }
 
     /// Resolves when a session is durable as it is now, if it is one to keep.
-    pub(super) async fn keep(&self, seat: &Seat) {
+    /// # Errors
+    /// It could not be made durable.
+    pub(super) async fn keep(&self, seat: &Seat) -> Result<(), NotKept> {
         if !seat.session.lock().has_changed(When::Now) {
-            return;
+            return Ok(());
         }
         let mine = self.keeper.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut done = self.keeper.done.subscribe();
         self.keeper.bell.notify_one();
         drop(done.wait_for(|done| *done >= mine).await);
+        match seat.session.lock().is_refused {
+            true => Err(NotKept),
+            false => Ok(()),
+        }
     }
 
     /// Which QoS 2 messages were taken is known after a restart before it is said: one that comes again
     /// must not be taken again.
-    pub(super) async fn keep_ids(&self, seat: &Seat, acks: &[Ack], version: Version) {
-        if settle_ids(seat, acks, version) == 0 {
-            return;
+    /// # Errors
+    /// It could not be made durable.
+    pub(super) async fn keep_ids(
+        &self,
+        seat: &Seat,
+        acks: &[Ack],
+        version: Version,
+    ) -> Result<(), NotKept> {
+        match settle_ids(seat, acks, version) {
+            0 => Ok(()),
+            _ => self.keep(seat).await,
         }
-        self.keep(seat).await;
     }
 
     /// Makes durable what changed, until a stop is said; then all of it once more.
@@ -140,7 +158,10 @@ impl MqttDoor {
         let (log, changes) = (Arc::clone(&self.log), changes(&unkept));
         let commit = tokio::task::spawn_blocking(move || log.catalog().change(&changes));
         match commit.await {
-            Ok(Ok(())) => return Committed::Yes,
+            Ok(Ok(())) => {
+                self.hub.is_kept(&unkept);
+                return Committed::Yes;
+            }
             Ok(Err(error)) => tracing::warn!(%error, "sessions are not kept over a restart now"),
             Err(error) => tracing::error!(%error, "keeping sessions ended badly"),
         }

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) is_saved: bool,
     /// When what the catalog does not have of it should be there.
     pub(super) changed: Option<When>,
+    /// The catalog did not take it the last time.
+    pub(super) is_refused: bool,
     pub(super) will: Option<LastWill>,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
@@ -106,6 +108,7 @@ impl Session {
             left_at_us: 0,
             is_saved: false,
             changed: None,
+            is_refused: false,
             will: None,
             inbound: Inbound::default(),
             outbound: Outbound::default(),

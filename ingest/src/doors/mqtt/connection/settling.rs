@@ -4,6 +4,7 @@
 //! connection.
 
 use super::{Connection, End, FAREWELL, ROW_BYTES, told};
+use crate::doors::mqtt::keep::NotKept;
 use crate::doors::mqtt::publish::Ack;
 use crate::doors::mqtt::verdict::Verdict;
 use crate::doors::mqtt::wire::Version;
@@ -19,6 +20,8 @@ pub(super) enum Settled {
     Acks(Vec<Ack>),
     /// As it is.
     Packets(Vec<Packet>),
+    /// Nothing: the client would take it for durable.
+    NotKept(NotKept, Vec<Ack>),
 }
 
 pub(super) type Settling<'d> = Pin<Box<dyn Future<Output = Settled> + Send + 'd>>;
@@ -45,8 +48,10 @@ impl Connection<'_> {
         let (door, seat, version) = (self.door, Arc::clone(&self.seat), self.version);
         self.settling.push_back(Box::pin(async move {
             let acks = queued.settled().await;
-            door.keep_ids(&seat, &acks, version).await;
-            Settled::Acks(acks)
+            match door.keep_ids(&seat, &acks, version).await {
+                Ok(()) => Settled::Acks(acks),
+                Err(error) => Settled::NotKept(error, acks),
+            }
         }));
         Ok(())
     }
@@ -59,6 +64,10 @@ impl Connection<'_> {
             Settled::Packets(packets) => {
                 packets.into_iter().for_each(|packet| self.say(packet));
                 return Ok(());
+            }
+            Settled::NotKept(error, acks) => {
+                self.door.published(&acks);
+                return Err(End::Told(error.into()));
             }
         };
         self.unsettled -= acks.len();
@@ -98,8 +107,10 @@ impl Connection<'_> {
         }
         let (door, seat) = (self.door, Arc::clone(&self.seat));
         self.settling.push_back(Box::pin(async move {
-            door.keep(&seat).await;
-            Settled::Packets(packets)
+            match door.keep(&seat).await {
+                Ok(()) => Settled::Packets(packets),
+                Err(error) => Settled::NotKept(error, Vec::new()),
+            }
         }));
     }
 

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 //!
-//! Promise: every filter gets its own answer, when a session to keep is durable with it; what is retained
-//! comes behind it.
+//! Promise: every filter gets its own answer, when a session to keep is durable with it, and none if that
+//! cannot be; what is retained comes behind it.
 
 use super::{Connection, End};
 use crate::doors::mqtt::ending::Ending;
@@ -23,7 +23,7 @@ impl Connection<'_> {
             status.push(one.reason);
             reasons.extend(one.why);
         }
-        self.door.keep(&self.seat).await;
+        self.door.keep(&self.seat).await.map_err(|error| End::Told(error.into()))?;
         let reason_string = (!reasons.is_empty()).then(|| reasons.join("; ").into());
         self.say(Packet::SubscribeAck(SubscribeAck {
             packet_id: subscribe.packet_id,
@@ -39,7 +39,7 @@ impl Connection<'_> {
         let filters = unsubscribe.topic_filters.iter();
         let one = |filter| self.door.hub.unsubscribe((&self.seat, self.link), filter);
         let status = filters.map(one).collect::<Result<_, _>>().map_err(End::Told)?;
-        self.door.keep(&self.seat).await;
+        self.door.keep(&self.seat).await.map_err(|error| End::Told(error.into()))?;
         self.say(Packet::UnsubscribeAck(UnsubscribeAck {
             packet_id: unsubscribe.packet_id,
             properties: Vec::new(),

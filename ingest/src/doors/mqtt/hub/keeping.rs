@@ -92,12 +92,21 @@ impl Hub {
         Unkept { retained, ..Unkept::default() }
     }
 
+    /// It is durable.
+    pub(in super::super) fn is_kept(&self, unkept: &Unkept) {
+        for (seat, _) in &unkept.sessions {
+            seat.session.lock().is_refused = false;
+        }
+    }
+
     /// It could not be made durable.
     pub(in super::super) fn still_unkept(&self, unkept: Unkept) {
         let mut state = self.state.lock();
         state.gone.extend(unkept.gone);
         for (seat, _) in unkept.sessions {
-            seat.session.lock().has_changed(When::Soon);
+            let mut session = seat.session.lock();
+            session.is_refused = true;
+            session.has_changed(When::Soon);
         }
         state.retained.not_kept(unkept.retained.into_iter().map(|(topic, _)| topic));
     }
