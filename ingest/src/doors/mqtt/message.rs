@@ -86,9 +86,14 @@ impl Message {
         self.topic.len() + self.payload.len() + user.sum::<usize>() + MESSAGE_BYTES
     }
 
+    /// Whether its time will pass.
+    pub(super) fn expires(&self) -> bool {
+        self.properties.message_expiry_interval.is_some()
+    }
+
     /// Whether its time has passed.
     pub(super) fn is_expired(&self, now_us: i64) -> bool {
-        self.properties.message_expiry_interval.is_some() && self.expires_in(now_us).is_none()
+        self.expires() && self.expires_in(now_us).is_none()
     }
 
     /// Seconds until nobody wants it any more, at least 1; `None` if it has passed or has no end.

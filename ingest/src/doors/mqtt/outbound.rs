@@ -16,6 +16,8 @@ use std::num::NonZeroU16;
 pub(super) struct Outbound {
     waiting: VecDeque<Delivery>,
     waiting_bytes: usize,
+    /// Of `waiting`, those that expire.
+    expiring: usize,
     /// How many waited and do not any more.
     taken: u64,
     /// By order of sending.
@@ -64,21 +66,44 @@ pub(super) enum Offered {
 impl Outbound {
     /// Keeps a message until it can be sent.
     pub(super) fn offer(&mut self, delivery: Delivery, limits: &MqttLimits) -> Offered {
-        let bytes = delivery.message.bytes();
-        let full = match delivery.to {
-            To::Session => {
-                self.waiting.len() >= limits.waiting_max
-                    || self.waiting_bytes + bytes > limits.waiting_bytes_max
+        if !self.takes(&delivery, limits) {
+            self.let_expired_go(delivery.message.arrived_us);
+            if !self.takes(&delivery, limits) {
+                return Offered::Full;
             }
-            // The member was chosen because it has room.
-            To::Group => !self.has_room(limits),
-        };
-        if full && !self.waiting.is_empty() {
-            return Offered::Full;
         }
-        self.waiting_bytes += bytes;
+        self.waiting_bytes += delivery.message.bytes();
+        self.expiring += usize::from(delivery.message.expires());
         self.waiting.push_back(delivery);
         Offered::Waiting
+    }
+
+    fn takes(&self, delivery: &Delivery, limits: &MqttLimits) -> bool {
+        let bytes = self.waiting_bytes + delivery.message.bytes();
+        match delivery.to {
+            _ if self.waiting.is_empty() => true,
+            To::Session => {
+                self.waiting.len() < limits.waiting_max && bytes <= limits.waiting_bytes_max
+            }
+            // The member was chosen because it has room.
+            To::Group => self.has_room(limits),
+        }
+    }
+
+    /// What has expired would not be sent.
+    fn let_expired_go(&mut self, now_us: i64) {
+        if self.expiring == 0 {
+            return;
+        }
+        let before = self.waiting.len();
+        self.waiting.retain(|delivery| !delivery.message.is_expired(now_us));
+        self.taken += (before - self.waiting.len()) as u64;
+        self.count_waiting();
+    }
+
+    fn count_waiting(&mut self) {
+        self.waiting_bytes = self.waiting.iter().map(|d| d.message.bytes()).sum();
+        self.expiring = self.waiting.iter().filter(|d| d.message.expires()).count();
     }
 
     /// Whether a message that a group shares may wait here: the last one may go beyond the bytes.
@@ -140,6 +165,7 @@ impl Outbound {
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.waiting.pop_front()?;
         self.waiting_bytes -= delivery.message.bytes();
+        self.expiring -= usize::from(delivery.message.expires());
         self.taken += 1;
         Some(delivery)
     }
@@ -240,8 +266,8 @@ impl Outbound {
     pub(super) fn restored(sent: Vec<Sent>, waiting: Vec<Delivery>, last_id: u16) -> Self {
         let mut outbound = Self { last_id: last_id.wrapping_add(u16::MAX / 2), ..Self::default() };
         sent.into_iter().for_each(|sent| outbound.keep(sent));
-        outbound.waiting_bytes = waiting.iter().map(|d| d.message.bytes()).sum();
         outbound.waiting = waiting.into();
+        outbound.count_waiting();
         outbound
     }
 
@@ -250,18 +276,15 @@ impl Outbound {
     pub(super) fn leave(&mut self) -> HashMap<Place, Offset> {
         let mut first = HashMap::new();
         let waiting = std::mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
         for delivery in waiting.into_iter().filter(|d| d.qos != QoS::AtMostOnce) {
             match delivery.logged() {
                 Some((place, offset)) => {
                     first.entry(place).or_insert(offset);
                 }
-                None => {
-                    self.waiting_bytes += delivery.message.bytes();
-                    self.waiting.push_back(delivery);
-                }
+                None => self.waiting.push_back(delivery),
             }
         }
+        self.count_waiting();
         first
     }
 }

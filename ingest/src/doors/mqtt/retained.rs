@@ -11,11 +11,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
+/// Between two looks for messages that have expired.
+const LOOK_EVERY_US: i64 = 1_000_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     by_topic: BTreeMap<ByteString, Arc<Message>>,
     bytes: usize,
+    /// When those that have expired were last looked for.
+    looked_at_us: i64,
     /// Topics of which the catalog has something else.
     changed: HashSet<ByteString>,
 }
@@ -30,14 +35,38 @@ impl Retained {
         if message.payload.is_empty() {
             return true;
         }
-        let bytes = self.bytes + message.bytes();
-        if self.by_topic.len() >= limits.retained_max || bytes > limits.retained_bytes_max {
-            return false;
+        if !self.has_room(message, limits) {
+            self.let_expired_go(message.arrived_us);
+            if !self.has_room(message, limits) {
+                return false;
+            }
         }
-        self.bytes = bytes;
+        self.bytes += message.bytes();
         self.changed.insert(message.topic.clone());
         self.by_topic.insert(message.topic.clone(), Arc::clone(message));
         true
+    }
+
+    fn has_room(&self, message: &Message, limits: &MqttLimits) -> bool {
+        self.by_topic.len() < limits.retained_max
+            && self.bytes + message.bytes() <= limits.retained_bytes_max
+    }
+
+    /// Looks through all of them, so at most once in a while.
+    fn let_expired_go(&mut self, now_us: i64) {
+        if now_us < self.looked_at_us.saturating_add(LOOK_EVERY_US) {
+            return;
+        }
+        self.looked_at_us = now_us;
+        let (bytes, changed) = (&mut self.bytes, &mut self.changed);
+        self.by_topic.retain(|topic, message| {
+            let stays = !message.is_expired(now_us);
+            if !stays {
+                *bytes -= message.bytes();
+                changed.insert(topic.clone());
+            }
+            stays
+        });
     }
 
     /// How many topics changed since they were asked for.
@@ -79,6 +108,7 @@ impl Retained {
 mod tests {
     use super::*;
     use rmqtt_codec::types::QoS;
+    use std::num::NonZeroU32;
 
     fn message(payload: &'static str) -> Arc<Message> {
         Arc::new(Message {
@@ -107,5 +137,29 @@ mod tests {
         retained.not_kept(changed.into_iter().map(|(topic, _)| topic));
         retained.set(&message(""), &limits);
         assert_eq!(payload(&retained.take_changed(10)), [None]);
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_and_goes_out_of_the_catalog() {
+        const SECOND: i64 = 1_000_000;
+        let mut retained = Retained::default();
+        let limits = MqttLimits { retained_max: 2, ..MqttLimits::default() };
+        let of = |topic: &'static str, expires_s: u32, at_s: i64| {
+            let mut one = (*message("v")).clone();
+            one.topic = topic.into();
+            one.properties.message_expiry_interval = NonZeroU32::new(expires_s);
+            one.arrived_us = at_s * SECOND;
+            Arc::new(one)
+        };
+        assert!(
+            retained.set(&of("short", 2, 0), &limits) && retained.set(&of("long", 0, 0), &limits)
+        );
+        assert!(!retained.set(&of("new", 0, 1), &limits));
+        retained.take_changed(10);
+        assert!(retained.set(&of("new", 0, 2), &limits), "the first has expired");
+        let mut changed = retained.take_changed(10);
+        changed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let there = changed.iter().map(|(topic, message)| (&**topic, message.is_some()));
+        assert_eq!(there.collect::<Vec<_>>(), [("new", true), ("short", false)]);
     }
 }

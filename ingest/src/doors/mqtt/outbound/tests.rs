@@ -164,3 +164,19 @@ fn it_is_known_whether_more_is_worth_reading() {
     assert_eq!(sent(&mut outbound, 0).len(), 3);
     assert!(outbound.is_half_empty(&limits) && outbound.taken() == 3);
 }
+
+#[test]
+fn what_has_expired_makes_room() {
+    let limits = MqttLimits { waiting_max: 2, ..MqttLimits::default() };
+    let mut outbound = outbound(9, &[]);
+    let mut offer = |payload, expires_s, now| {
+        let mut message = (*message(payload, expires_s)).clone();
+        message.arrived_us = now;
+        let message = Arc::new(message);
+        outbound.offer(Delivery { message, ..delivery("", QoS::AtLeastOnce) }, &limits)
+    };
+    let offered = [offer("short", 2, 0), offer("long", 0, 0), offer("early", 0, SECOND)];
+    assert_eq!(offered, [Offered::Waiting, Offered::Waiting, Offered::Full]);
+    assert_eq!(offer("late", 0, 2 * SECOND), Offered::Waiting);
+    assert_eq!(sent(&mut outbound, 2 * SECOND), ["long/1", "late/2"]);
+}
