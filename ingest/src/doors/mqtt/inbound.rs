@@ -5,6 +5,7 @@
 //! clock, no I/O.
 
 use super::ending::Ending;
+use super::message::own;
 use super::publish::Ack;
 use super::verdict::Verdict;
 use super::wire::Version;
@@ -113,7 +114,7 @@ impl Inbound {
             return Err(invalid(format!("the topic alias is {alias}, at most {most} is taken")));
         }
         if !publish.topic.is_empty() {
-            self.aliases.insert(alias, publish.topic.clone());
+            self.aliases.insert(alias, own(&publish.topic));
             return Ok(());
         }
         match self.aliases.get(&alias) {

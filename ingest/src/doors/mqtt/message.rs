@@ -4,10 +4,10 @@
 //! the [`Delivery`].
 
 use crate::model::{Offset, PartitionId, StreamUid};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use rmqtt_codec::types::{Publish, QoS};
-use rmqtt_codec::v5::PublishProperties;
+use rmqtt_codec::v5::{LastWill, PublishProperties};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -47,12 +47,19 @@ pub(super) struct Message {
 impl Message {
     /// What a client published.
     pub(super) fn published(publish: &Publish, arrived_us: i64) -> Self {
-        let mut properties = publish.properties.clone().unwrap_or_default();
-        properties.topic_alias = None;
-        properties.subscription_ids.clear();
+        let of = publish.properties.clone().unwrap_or_default();
+        let properties = PublishProperties {
+            topic_alias: None,
+            subscription_ids: Vec::new(),
+            correlation_data: of.correlation_data.as_ref().map(own_bytes),
+            content_type: of.content_type.as_ref().map(own),
+            response_topic: of.response_topic.as_ref().map(own),
+            user_properties: own_pairs(&of.user_properties),
+            ..of
+        };
         Self {
-            topic: publish.topic.clone(),
-            payload: publish.payload.clone(),
+            topic: own(&publish.topic),
+            payload: own_bytes(&publish.payload),
             qos: publish.qos,
             retain: publish.retain,
             properties,
@@ -101,6 +108,39 @@ impl Message {
         let lives = i64::from(self.properties.message_expiry_interval?.get());
         let left = lives - (now_us - self.arrived_us).max(0) / MICROSECONDS;
         NonZeroU32::new(u32::try_from(left).ok()?)
+    }
+}
+
+/// A text of its own: one of a packet keeps all bytes that were read with it.
+pub(super) fn own(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}
+
+fn own_bytes(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+/// Many short texts in one piece.
+fn own_pairs(pairs: &[(ByteString, ByteString)]) -> Vec<(ByteString, ByteString)> {
+    let bytes = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let mut all = BytesMut::with_capacity(bytes);
+    let mut piece = |text: &ByteString| {
+        all.extend_from_slice(text.as_bytes());
+        ByteString::try_from(all.split().freeze()).unwrap_or_default()
+    };
+    pairs.iter().map(|(name, value)| (piece(name), piece(value))).collect()
+}
+
+/// A will that outlives its CONNECT.
+pub(super) fn own_will(will: &LastWill) -> LastWill {
+    LastWill {
+        topic: own(&will.topic),
+        message: own_bytes(&will.message),
+        correlation_data: will.correlation_data.as_ref().map(own_bytes),
+        content_type: will.content_type.as_ref().map(own),
+        response_topic: will.response_topic.as_ref().map(own),
+        user_properties: own_pairs(&will.user_properties),
+        ..will.clone()
     }
 }
 
@@ -184,5 +224,55 @@ mod in_base64 {
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Bytes, D::Error> {
         let text = Cow::<'_, str>::deserialize(from)?;
         BASE64_STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(of: &Bytes) -> ByteString {
+        ByteString::try_from(of.slice(10..20)).unwrap()
+    }
+
+    #[test]
+    fn what_outlives_its_packet_keeps_no_more_than_itself() {
+        let read = Bytes::from(vec![b'x'; 64 * 1024]);
+        let properties = PublishProperties {
+            correlation_data: Some(read.slice(..5)),
+            content_type: Some(text(&read)),
+            response_topic: Some(text(&read)),
+            user_properties: vec![(text(&read), text(&read)); 3],
+            ..PublishProperties::default()
+        };
+        let publish = Publish {
+            dup: false,
+            retain: false,
+            qos: QoS::AtMostOnce,
+            topic: text(&read),
+            packet_id: None,
+            payload: read.slice(..9),
+            properties: Some(properties.clone()),
+        };
+        let message = Message::published(&publish, 0);
+        assert_eq!((message.topic.len(), message.payload.len()), (10, 9));
+        assert_eq!(message.properties, properties);
+        let will = LastWill {
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: text(&read),
+            message: read.slice(..9),
+            will_delay_interval_sec: None,
+            correlation_data: properties.correlation_data,
+            message_expiry_interval: None,
+            content_type: properties.content_type,
+            user_properties: properties.user_properties,
+            is_utf8_payload: None,
+            response_topic: properties.response_topic,
+        };
+        let kept = own_will(&will);
+        assert_eq!(kept, will);
+        drop((publish, will));
+        assert!(read.is_unique());
     }
 }

@@ -7,7 +7,7 @@
 use super::ending::Ending;
 use super::inbound::{Arrived, Inbound};
 use super::limits::MqttLimits;
-use super::message::Place;
+use super::message::{Place, own_will};
 use super::outbound::Outbound;
 use super::wire::Version;
 use crate::model::{Offset, TopicPattern};
@@ -129,7 +129,7 @@ impl Session {
     ) {
         self.link = Some(link);
         self.expiry_s = connect.session_expiry_interval_secs.min(limits.session_expiry_s_max);
-        self.will = connect.last_will.clone();
+        self.will = connect.last_will.as_ref().map(own_will);
         match version {
             Version::V5 => self.inbound.resume(limits.topic_alias_max, limits.in_flight_max),
             // It knows no such bound; the door reads no further instead.

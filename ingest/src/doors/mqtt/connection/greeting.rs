@@ -6,6 +6,7 @@
 use super::Connection;
 use crate::doors::mqtt::MqttDoor;
 use crate::doors::mqtt::hub::Connected;
+use crate::doors::mqtt::message::own;
 use crate::doors::mqtt::wire::{Reasons, Version, Wire, WireError};
 use crate::model::{TopicError, check_topic};
 use bytes::BytesMut;
@@ -102,6 +103,7 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
     let (Packet::Connect(mut connect), Some(version)) = (first, wire.version()) else {
         return None;
     };
+    connect.client_id = own(&connect.client_id);
     let assigned = connect.client_id.is_empty();
     if assigned {
         connect.client_id = new_client_id();

@@ -6,7 +6,7 @@
 use super::super::ending::Ending;
 use super::super::filter::Filter;
 use super::super::limits::MqttLimits;
-use super::super::message::{Delivery, Message, To};
+use super::super::message::{Delivery, Message, To, own};
 use super::super::outbound::Offered;
 use super::super::retained::Retained;
 use super::super::session::{RetainedLeft, Session, Subscription, When};
@@ -92,6 +92,7 @@ impl Hub {
             let why = format!("nobody may subscribe to '{}'", filter.pattern.as_str());
             return refused(SubscribeAckReason::UnspecifiedError, why);
         }
+        let text = &own(text);
         let mut state = self.state.lock();
         let mut session = seat.session.lock();
         if session.link != Some(link) {

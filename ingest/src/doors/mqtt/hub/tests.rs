@@ -387,3 +387,15 @@ fn rows_that_are_not_handed_out_are_left_to_those_who_follow_live() {
         assert_eq!(behind, Some(Behind { next: Offset(next), reads: true }));
     }
 }
+
+#[test]
+fn a_filter_keeps_no_more_than_itself() {
+    let hub = hub();
+    let a = connect(&hub, "a").seat;
+    let read = Bytes::from(vec![b'x'; 64 * 1024]);
+    let filter = read.slice(..9).try_into().unwrap();
+    let with = subscription(QoS::AtLeastOnce, 0);
+    assert!(hub.subscribe(at(&a), &filter, with, 0, &MqttLimits::default()).is_ok());
+    drop(filter);
+    assert!(read.is_unique());
+}
