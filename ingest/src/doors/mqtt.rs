@@ -9,6 +9,7 @@ mod connection; // a socket's task
 mod ending; // why it ends
 mod filter; // what is subscribed to
 mod follow; // the log to those who subscribe
+mod held; // how much of it all there is
 mod hub; // all sessions, and who gets what
 mod inbound; // what a client publishes
 mod keep; // what is there after a restart

@@ -15,6 +15,7 @@ pub(super) use seats::{Connected, Seat};
 
 use super::MqttError;
 use super::filter::Filter;
+use super::held::Held;
 use super::limits::MqttLimits;
 use super::message::{Delivery, Message, Place};
 use super::outbound::Offered;
@@ -33,6 +34,7 @@ pub(super) struct Hub {
     relay: Vec<Filter>,
     private: Vec<Filter>,
     links: AtomicU64,
+    held: Held,
     state: Mutex<State>,
 }
 
@@ -62,7 +64,18 @@ impl Hub {
     pub(super) fn new(limits: &MqttLimits) -> Result<Self, MqttError> {
         let relay = filters("relay", &limits.relay)?;
         let private = filters("private", &limits.private)?;
-        Ok(Self { relay, private, links: AtomicU64::new(0), state: Mutex::default() })
+        Ok(Self {
+            relay,
+            private,
+            links: AtomicU64::new(0),
+            held: Held::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// A message that counts to what is held.
+    pub(super) fn hold(&self, message: Message) -> Arc<Message> {
+        self.held.hold(message)
     }
 
     /// Whether nobody may subscribe to messages of this topic.

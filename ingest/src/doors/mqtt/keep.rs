@@ -58,7 +58,7 @@ impl MqttDoor {
         }
         for (topic, bytes) in self.log.catalog().list(RETAINED)? {
             match message_of(&bytes) {
-                Ok(message) => self.hub.restore_retained(&Arc::new(message), &self.mqtt),
+                Ok(message) => self.hub.restore_retained(&self.hub.hold(message), &self.mqtt),
                 Err(error) => tracing::warn!(%topic, %error, "a retained message cannot be read"),
             }
         }

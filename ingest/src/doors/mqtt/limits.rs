@@ -24,6 +24,8 @@ pub struct MqttLimits {
     pub waiting_max: usize,
     /// Bytes of messages that wait for one session.
     pub waiting_bytes_max: usize,
+    /// Bytes of all messages that are held, retained ones among them; beyond that one waits for a session.
+    pub messages_bytes_max: usize,
     /// Rows of a partition the door may be behind before it leaves them to the sessions: each reads the rows
     /// of its QoS 1 and 2 filters from the log, QoS 0 and what groups share miss them.
     pub live_behind_rows_max: u64,
@@ -51,6 +53,7 @@ impl Default for MqttLimits {
             subscriptions_max: 1000,
             waiting_max: 1000,
             waiting_bytes_max: 4 * 1024 * 1024,
+            messages_bytes_max: 256 * 1024 * 1024,
             live_behind_rows_max: 200_000,
             catch_up_rows_max: 1_000_000,
             retained_max: 100_000,

@@ -3,6 +3,7 @@
 //! Promise: one message is kept once, however many sessions it waits for; what differs between them is in
 //! the [`Delivery`].
 
+use super::held::Counted;
 use crate::model::{Offset, PartitionId, StreamUid};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -42,6 +43,8 @@ pub(super) struct Message {
     pub(super) arrived_us: i64,
     /// Where it can be read again; not of messages that are only passed on.
     pub(super) logged: Option<(Place, Offset)>,
+    #[serde(skip)]
+    pub(super) counted: Counted,
 }
 
 impl Message {
@@ -65,6 +68,7 @@ impl Message {
             properties,
             arrived_us,
             logged: None,
+            counted: Counted::default(),
         }
     }
 
@@ -84,6 +88,7 @@ impl Message {
             },
             arrived_us: now_us,
             logged: Some(at),
+            counted: Counted::default(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What waits for one client, and what it was sent and has not confirmed.
 //!
 //! Promise: no more is under way than the client takes at once; what it did not confirm is sent again, in
-//! order, when it comes back; nothing waits beyond the bounds. No clock, no I/O.
+//! order, when it comes back; nothing waits beyond the bounds, of the session and of all: behind that one message. No clock, no I/O.
 
+use super::held::Held;
 use super::limits::MqttLimits;
 use super::message::{Delivery, Place, To};
 use crate::model::Offset;
@@ -10,6 +11,7 @@ use rmqtt_codec::types::{Publish, QoS};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,13 +24,17 @@ pub(super) struct Outbound {
     taken: u64,
     /// By order of sending.
     sent: BTreeMap<u64, Sent>,
+    sent_bytes: usize,
     by_id: HashMap<NonZeroU16, u64>,
     /// Of `sent`, what this connection has not carried yet.
     again: VecDeque<u64>,
-    /// How many may be under way.
+    /// How many may be under way, and how many bytes.
     window: usize,
+    window_bytes: usize,
     order: u64,
     last_id: u16,
+    /// What all sessions hold.
+    held: Held,
 }
 
 /// Sent and not confirmed.
@@ -64,6 +70,17 @@ pub(super) enum Offered {
 }
 
 impl Outbound {
+    /// Shares the bound of all sessions from now on; what it holds already is counted.
+    pub(super) fn share(&mut self, held: &Held) {
+        self.held = held.clone();
+        let sent = self.sent.values_mut().map(|sent| &mut sent.delivery);
+        for delivery in sent.chain(&mut self.waiting) {
+            if let Some(message) = Arc::get_mut(&mut delivery.message) {
+                held.count(message);
+            }
+        }
+    }
+
     /// Keeps a message until it can be sent.
     pub(super) fn offer(&mut self, delivery: Delivery, limits: &MqttLimits) -> Offered {
         if !self.takes(&delivery, limits) {
@@ -82,6 +99,7 @@ impl Outbound {
         let bytes = self.waiting_bytes + delivery.message.bytes();
         match delivery.to {
             _ if self.waiting.is_empty() => true,
+            _ if self.held.is_over(limits) => false,
             To::Session => {
                 self.waiting.len() < limits.waiting_max && bytes <= limits.waiting_bytes_max
             }
@@ -109,7 +127,8 @@ impl Outbound {
     /// Whether a message that a group shares may wait here: the last one may go beyond the bytes.
     pub(super) fn has_room(&self, limits: &MqttLimits) -> bool {
         self.waiting.is_empty()
-            || self.waiting.len() < limits.waiting_max
+            || !self.held.is_over(limits)
+                && self.waiting.len() < limits.waiting_max
                 && self.waiting_bytes < limits.waiting_bytes_max
     }
 
@@ -129,9 +148,10 @@ impl Outbound {
         self.taken
     }
 
-    /// A new connection carries what the last one did not finish; at most `window` at once.
-    pub(super) fn resume(&mut self, window: usize) {
-        self.window = window;
+    /// A new connection carries what the last one did not finish; at most `window` messages at
+    /// once, and no more new ones with `bytes` under way.
+    pub(super) fn resume(&mut self, window: usize, bytes: usize) {
+        (self.window, self.window_bytes) = (window, bytes);
         self.again = self.sent.keys().copied().collect();
     }
 
@@ -150,6 +170,7 @@ impl Outbound {
         if !self.again.is_empty() {
             return None;
         }
+        let room = room && (self.sent.is_empty() || self.sent_bytes < self.window_bytes);
         loop {
             let first = self.waiting.front()?;
             if first.qos != QoS::AtMostOnce && !room {
@@ -182,6 +203,7 @@ impl Outbound {
 
     fn keep(&mut self, sent: Sent) {
         self.order += 1;
+        self.sent_bytes += sent.delivery.message.bytes();
         self.by_id.insert(sent.id, self.order);
         self.sent.insert(self.order, sent);
     }
@@ -235,7 +257,9 @@ impl Outbound {
     fn forget(&mut self, id: NonZeroU16) -> Option<Sent> {
         let order = self.by_id.remove(&id)?;
         self.again.retain(|other| *other != order);
-        self.sent.remove(&order)
+        let sent = self.sent.remove(&order)?;
+        self.sent_bytes -= sent.delivery.message.bytes();
+        Some(sent)
     }
 
     /// For the catalog: what is under way, in order, and what waits and is not read again.

@@ -103,7 +103,7 @@ impl MqttDoor {
             if let Some(error) = reserved.or_else(|| check_topic(&message.topic).err()) {
                 decoder.refuse(index, RefusalReason::Topic(error), &message.payload);
             } else if self.is_passed_on(&message.topic) {
-                let passed = Arc::new(Message::published(message, now.0));
+                let passed = self.hub.hold(Message::published(message, now.0));
                 ack.verdict = match self.pass_on(passed, seat) {
                     0 => Verdict::Unheard,
                     _ => Verdict::Taken,

@@ -119,6 +119,7 @@ mod tests {
             properties: Default::default(),
             arrived_us: 0,
             logged: None,
+            counted: Default::default(),
         })
     }
 

@@ -137,7 +137,8 @@ impl Session {
         }
         self.has_changed(When::Soon);
         let takes = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
-        self.outbound.resume(usize::from(takes.min(limits.in_flight_max)));
+        let window = usize::from(takes.min(limits.in_flight_max));
+        self.outbound.resume(window, limits.waiting_bytes_max);
     }
 
     /// Whether it has a connection.

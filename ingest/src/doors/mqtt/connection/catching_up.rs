@@ -13,7 +13,6 @@ use crate::doors::mqtt::outbound::Offered;
 use crate::doors::mqtt::session::Subscription;
 use crate::model::{Offset, TopicPattern};
 use rmqtt_codec::types::QoS;
-use std::sync::Arc;
 
 /// A filter whose messages are kept for the session.
 struct Wanted {
@@ -105,7 +104,7 @@ impl Connection<'_> {
                 ids.extend(subscription.id);
             }
             let Some(qos) = qos else { continue };
-            let message = Arc::new(told.message(&row, now));
+            let message = self.door.hub.hold(told.message(&row, now));
             let delivery = Delivery { message, qos, retain: false, ids, to: To::Session };
             let mut session = self.seat.session.lock();
             if session.outbound.offer(delivery, &self.door.mqtt) == Offered::Full {

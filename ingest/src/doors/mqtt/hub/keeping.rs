@@ -31,7 +31,8 @@ impl Unkept {
 
 impl Hub {
     /// A session of an earlier process.
-    pub(in super::super) fn restore(&self, session: Session) {
+    pub(in super::super) fn restore(&self, mut session: Session) {
+        session.outbound.share(&self.held);
         let mut state = self.state.lock();
         let seat = Seat::new(session);
         let session = seat.session.lock();

@@ -70,7 +70,7 @@ impl Hub {
             };
             let mut made = None;
             for listener in audience {
-                let message = made.get_or_insert_with(|| Arc::new(make(&row)));
+                let message = made.get_or_insert_with(|| self.hold(make(&row)));
                 let (seat, delivery) = delivery(listener, message);
                 let offered = match delivery.to {
                     To::Session => seat.offer_logged(delivery, place, row.offset, limits),

@@ -139,7 +139,9 @@ impl Hub {
                     return Err(Refused(limits.sessions_max));
                 }
                 let turn = before.as_ref().map(|seat| Arc::clone(&seat.turn)).unwrap_or_default();
-                let seat = Seat::taking_turns(Session::new(connect.client_id.clone()), turn);
+                let mut session = Session::new(connect.client_id.clone());
+                session.outbound.share(&self.held);
+                let seat = Seat::taking_turns(session, turn);
                 state.seats.by_client.insert(connect.client_id.clone(), Arc::clone(&seat));
                 seat
             }

@@ -68,6 +68,7 @@ fn message(topic: &'static str, payload: &'static str, retain: bool) -> Arc<Mess
         properties: PublishProperties::default(),
         arrived_us: 0,
         logged: None,
+        counted: Default::default(),
     })
 }
 

@@ -5,7 +5,6 @@ use crate::doors::mqtt::message::Message;
 use bytes::Bytes;
 use rmqtt_codec::v5::PublishProperties;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000;
 
@@ -19,6 +18,7 @@ fn message(payload: &'static str, expires_s: u32) -> Arc<Message> {
         properties: PublishProperties { message_expiry_interval, ..PublishProperties::default() },
         arrived_us: 0,
         logged: None,
+        counted: Default::default(),
     })
 }
 
@@ -28,7 +28,7 @@ fn delivery(payload: &'static str, qos: QoS) -> Delivery {
 
 fn outbound(window: usize, deliveries: &[(&'static str, QoS)]) -> Outbound {
     let mut outbound = Outbound::default();
-    outbound.resume(window);
+    outbound.resume(window, usize::MAX);
     for (payload, qos) in deliveries {
         assert_eq!(
             outbound.offer(delivery(payload, *qos), &MqttLimits::default()),
@@ -79,7 +79,7 @@ fn what_was_not_confirmed_comes_again_in_order_before_the_rest() {
     assert_eq!(sent(&mut outbound, 0), ["a/1", "b/2", "c/3"]);
     outbound.received(id(2));
     outbound.leave();
-    outbound.resume(2);
+    outbound.resume(2, usize::MAX);
     assert_eq!(sent(&mut outbound, 0), ["a/1*", "release/2"], "a smaller window holds too");
     outbound.acknowledged(id(1));
     assert_eq!(sent(&mut outbound, 0), ["c/3*"]);
@@ -95,7 +95,7 @@ fn the_catalog_s_copy_goes_on_where_it_was() {
     before.received(id(2));
     let (under_way, waiting) = before.kept();
     let mut after = Outbound::restored(under_way, waiting, before.last_id());
-    after.resume(10);
+    after.resume(10, usize::MAX);
     let next = 2 + u16::MAX / 2 + 1;
     let new = format!("d/{next}");
     assert_eq!(sent(&mut after, 0), ["a/1*", "release/2", &new], "an id nobody may still hold");
@@ -141,7 +141,7 @@ fn what_the_log_has_is_not_kept_for_a_client_that_left() {
         outbound.offer(delivery, &MqttLimits::default());
     }
     assert_eq!(outbound.leave(), HashMap::from([(place, Offset(7))]));
-    outbound.resume(9);
+    outbound.resume(9, usize::MAX);
     assert_eq!(sent(&mut outbound, 0), ["relayed/1"]);
 }
 
@@ -179,4 +179,45 @@ fn what_has_expired_makes_room() {
     assert_eq!(offered, [Offered::Waiting, Offered::Waiting, Offered::Full]);
     assert_eq!(offer("late", 0, 2 * SECOND), Offered::Waiting);
     assert_eq!(sent(&mut outbound, 2 * SECOND), ["long/1", "late/2"]);
+}
+
+#[test]
+fn no_more_bytes_are_under_way_than_may_wait() {
+    let three = ["a", "b", "c"].map(|payload| (payload, QoS::AtLeastOnce));
+    let mut outbound = outbound(9, &three);
+    outbound.resume(9, 2 * message("a", 0).bytes());
+    assert_eq!(sent(&mut outbound, 0), ["a/1", "b/2"]);
+    assert!(outbound.acknowledged(id(1)));
+    assert_eq!(sent(&mut outbound, 0), ["c/3"]);
+    outbound.resume(9, 1);
+    assert_eq!(sent(&mut outbound, 0), ["b/2*", "c/3*"], "what was under way is");
+}
+
+#[test]
+fn what_all_sessions_hold_is_bounded_and_a_message_counts_once() {
+    let one = message("x", 0).bytes();
+    let limits = MqttLimits { messages_bytes_max: one, ..MqttLimits::default() };
+    let held = Held::default();
+    let mut sessions = [outbound(9, &[]), outbound(9, &[])];
+    sessions.iter_mut().for_each(|outbound| outbound.share(&held));
+    let offer = |outbound: &mut Outbound, message: &Arc<Message>| {
+        let message = Arc::clone(message);
+        outbound.offer(Delivery { message, ..delivery("", QoS::AtLeastOnce) }, &limits)
+    };
+    let of_two = held.hold((*message("x", 0)).clone());
+    for outbound in &mut sessions {
+        assert_eq!(offer(outbound, &of_two), Offered::Waiting);
+        assert_eq!(offer(outbound, &of_two), Offered::Waiting, "it is held once");
+    }
+    drop(of_two);
+    let more = held.hold((*message("y", 0)).clone());
+    let [a, b] = &mut sessions;
+    assert_eq!((offer(a, &more), offer(b, &more)), (Offered::Full, Offered::Full));
+    sent(a, 0);
+    assert_eq!(offer(a, &more), Offered::Waiting, "one may always wait");
+    for outbound in &mut sessions {
+        *outbound = Outbound::default();
+    }
+    drop(more);
+    assert!(!held.is_over(&MqttLimits { messages_bytes_max: 0, ..MqttLimits::default() }));
 }
