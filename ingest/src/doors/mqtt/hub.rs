@@ -8,6 +8,7 @@ mod keeping;
 mod live;
 mod routes;
 mod seats;
+mod subscribing;
 
 pub(super) use keeping::Unkept;
 pub(super) use live::Row;
