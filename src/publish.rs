@@ -334,6 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_sent_again_has_the_number_it_had() {
+        crate::cli::install_crypto();
         let (address, served) = answering(vec![
             "HTTP/1.1 503 x\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 35\r\n\r\n\
              {\"accepted\":1,   \"unconfirmed\":[1]}",
