@@ -108,9 +108,12 @@ impl MqttDoor {
                     0 => Verdict::Unheard,
                     _ => Verdict::Taken,
                 };
-            } else if !(takes_away(message) && self.is_of_stream(&message.topic)) {
-                // Of a stream's topic nothing is retained: there is nothing to take away.
+            } else if !takes_away(message) {
                 push(&mut decoder, message, index, now);
+            } else if !self.is_of_stream(&message.topic) {
+                // Of a stream's topic nothing is retained: there is nothing to take away.
+                let nowhere = RefusalReason::NoStream(message.topic.to_string());
+                decoder.refuse(index, nowhere, &message.payload);
             }
         }
         decoder.finish()

@@ -4,11 +4,12 @@ use super::Server;
 use super::client::{connect, publish};
 use crate::doors::mqtt::MqttLimits;
 use crate::doors::mqtt::message::Message;
-use crate::io::{Disk, RealClock, SimulatedDisk};
+use crate::io::{Call, Disk, Fault, Plan, RealClock, SimulatedDisk};
 use crate::log::{Log, LogConfig};
 use crate::model::Limits;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{Connect, Packet, PublishAck2, Subscribe, SubscriptionOptions, Unsubscribe};
+use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -64,7 +65,9 @@ fn what_cannot_be_made_durable_is_not_answered_and_ends_the_connection() {
     assert_eq!(client.subscribe("chat/#", at(1)), 1);
     client.publish(publish("chat/x", 2, 1, "x"));
     assert_eq!(client.ack().0, 1);
-    disk.set_capacity(0);
+    let full = Fault::Error(ErrorKind::StorageFull);
+    disk.plan(Plan::always(Call::Write, "catalog.redb", full));
+    disk.plan(Plan::always(Call::Allocate, "catalog.ballast", full));
     for packet in [
         Packet::Subscribe(Subscribe {
             packet_id: NonZeroU16::MIN,
@@ -90,6 +93,6 @@ fn what_cannot_be_made_durable_is_not_answered_and_ends_the_connection() {
             }
         }
     }
-    disk.set_capacity(u64::MAX);
+    disk.behave();
     assert_eq!(as_before().subscribe("chat/#", at(1)), 1);
 }
