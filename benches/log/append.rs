@@ -7,7 +7,7 @@ use disk::Room;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
-use weir_ingest::log::Partition;
+use weir_ingest::log::{LogConfig, Partition};
 
 const PARTITIONS: u32 = 4;
 /// Batches a writer has under way; `WEIR_BENCH_WINDOW` takes another number.
@@ -22,7 +22,7 @@ pub(crate) fn measure() -> Vec<Figure> {
     for round in 1..=rounds() {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("data");
-        let log = workload::running(&data);
+        let log = workload::running(LogConfig::new(&data));
         let stream = workload::climate(&log, PARTITIONS);
         let batches: Vec<Vec<RecordBatch>> =
             (0..PARTITIONS).map(|p| workload::batches(&log, &stream, p, 64)).collect();
@@ -64,7 +64,12 @@ pub(crate) fn measure() -> Vec<Figure> {
 }
 
 /// Appends `count` batches, `window` of them under way.
-fn write(partition: &Arc<Partition>, batches: &[RecordBatch], count: usize, window: usize) {
+pub(crate) fn write(
+    partition: &Arc<Partition>,
+    batches: &[RecordBatch],
+    count: usize,
+    window: usize,
+) {
     let mut under_way = VecDeque::with_capacity(window);
     for batch in batches.iter().cycle().take(count) {
         if under_way.len() == window {

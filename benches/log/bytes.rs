@@ -4,6 +4,7 @@ use crate::workload::{self, NOW};
 use crate::{Figure, disk, setting};
 use std::path::PathBuf;
 use weir_ingest::decode::decode_body;
+use weir_ingest::log::LogConfig;
 
 /// Requests under way, as in `end_to_end`.
 const UNDER_WAY: usize = 8;
@@ -11,7 +12,7 @@ const UNDER_WAY: usize = 8;
 pub(crate) fn measure() -> Vec<Figure> {
     let rows = setting("WEIR_BENCH_ROWS", 8_000_000) / 8;
     let directory = tempfile::tempdir().expect("a directory");
-    let log = workload::running(directory.path());
+    let log = workload::running(LogConfig::new(directory.path()));
     let stream = workload::climate(&log, 4);
     let bodies = workload::bodies();
     let (mut stored, mut text) = (0, 0);

@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "measures the machine's own time and disk")]
 
+mod ahead;
 mod append;
 mod bytes;
 mod decode;
@@ -29,8 +30,9 @@ type Part = (&'static str, fn() -> Vec<Figure>);
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("append", append::measure),
+        ("ahead", ahead::measure),
         ("single", single::measure),
         ("replay", replay::measure),
         ("recovery", recovery::measure),

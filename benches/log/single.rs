@@ -5,7 +5,7 @@ use crate::{Figure, median, rounds, setting, syncs};
 use arrow::array::RecordBatch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_ingest::log::Partition;
+use weir_ingest::log::{LogConfig, Partition};
 
 /// As many as a stream has unless it says otherwise; `WEIR_BENCH_PARTITIONS` takes another number.
 const PARTITIONS: usize = 4;
@@ -21,7 +21,7 @@ pub(crate) fn measure() -> Vec<Figure> {
     for round in 1..=rounds() {
         let directory = tempfile::tempdir().expect("a directory");
         let disk = syncs::measure(directory.path());
-        let log = workload::running(&directory.path().join("data"));
+        let log = workload::running(LogConfig::new(directory.path().join("data")));
         let stream = workload::climate(&log, partitions);
         let writers: Vec<(Arc<Partition>, RecordBatch)> = (0..writers)
             .map(|n| {

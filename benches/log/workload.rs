@@ -4,7 +4,6 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use weir_ingest::io::{RealClock, RealDisk};
 use weir_ingest::log::{Log, LogConfig, Stream};
@@ -22,8 +21,7 @@ pub(crate) const NOW: AppendTime = AppendTime(1_767_229_200_000_000);
 const TEMPLATE: &str = "/org/{org}/site/{site}/building/{building}/floor/{floor}/unit/{unit}/room/{room}/sensors/climate";
 
 /// A log whose committers are threads, as in the server.
-pub(crate) fn running(directory: &Path) -> Arc<Log> {
-    let config = LogConfig::new(directory);
+pub(crate) fn running(config: LogConfig) -> Arc<Log> {
     Log::open(Arc::new(RealDisk), Arc::new(RealClock::new()), config).expect("a log")
 }
 

@@ -82,12 +82,16 @@ use parking_lot::Mutex;
 use recovery::Stop;
 use room::Purpose;
 use scrub::Scrubber;
+use segment::Syncing;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Below it a sync is over before a group is encoded, and one group is better than two.
+const AHEAD_BYTES_MIN: usize = 256 * 1024;
 
 /// How a log is kept.
 #[derive(Debug, Clone)]
@@ -102,6 +106,11 @@ pub struct LogConfig {
     pub segment_age_max: Duration,
     /// Time a committer waits for more rows before it writes.
     pub linger: Duration,
+    /// Bytes of rows one group gathers.
+    pub group_bytes_max: usize,
+    /// Bytes of rows that must wait for the next group to be encoded while one is synced; with fewer
+    /// it goes on gathering.
+    pub ahead_bytes_min: usize,
     /// What is kept of weir's own logs; everything where nothing is said.
     pub retention: BTreeMap<InternalLog, Retention>,
     /// Where the room on the disk becomes too little.
@@ -119,6 +128,8 @@ impl LogConfig {
             segment_bytes_max: 64 * 1024 * 1024,
             segment_age_max: Duration::from_secs(3600),
             linger: Duration::ZERO,
+            group_bytes_max: Limits::GROUP_BYTES_MAX,
+            ahead_bytes_min: AHEAD_BYTES_MIN,
             retention: BTreeMap::new(),
             room: RoomMarks::default(),
             scrub_bytes_per_s: 1024 * 1024,
@@ -255,7 +266,7 @@ impl Log {
     pub fn step_committers(&self) -> usize {
         let mut groups = 0;
         for partition in self.partitions() {
-            while partition.commit_group() > 0 {
+            while partition.commit_group(Syncing::Inline).is_some() {
                 groups += 1;
             }
         }

@@ -29,11 +29,13 @@ pub enum Fault {
     SnapshotDropped,
     /// The catalog learns of a series after rows of it were confirmed.
     CatalogAfterFrame,
+    /// Rows are confirmed while the group before theirs is being synced.
+    NextEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SkipDataSync,
         Self::SkipDirectorySync,
         Self::AckEarly,
@@ -43,6 +45,7 @@ impl Fault {
         Self::StaleEpoch,
         Self::SnapshotDropped,
         Self::CatalogAfterFrame,
+        Self::NextEarly,
     ];
 }
 

@@ -1,5 +1,5 @@
 //! One written-down workload that meets every part of the log: three lives of a process on one disk, with
-//! batches alone and together, rolls, ticks, markers, a new column, an internal log, catalog entries, a
+//! batches alone, together and each planned while the one before is synced, rolls, ticks, markers, a new column, an internal log, catalog entries, a
 //! clean stop and one that is none.
 //!
 //! Promise: whatever call fails, the script goes on as a server would: what is refused or unknown is not
@@ -19,6 +19,9 @@ use weir_ingest::model::{Column, ColumnType, EventTime};
 const START_US: i64 = 1_700_000_000_000_000;
 /// Small, so that the script rolls.
 const SEGMENT_BYTES: u64 = 4 * 1024;
+/// What groups gather: all that waits, or a batch alone.
+const TOGETHER: usize = 1024 * 1024;
+const ALONE: usize = 1;
 
 /// What a run of the script knows afterwards.
 #[derive(Debug, Clone)]
@@ -66,7 +69,7 @@ pub(crate) fn perform(disk: &SimulatedDisk) -> Ran {
 
 impl Script {
     fn first_life(&mut self) {
-        self.open();
+        self.open(TOGETHER);
         for batch in 0..10 {
             self.append(batch);
             if batch % 3 != 0 {
@@ -89,11 +92,15 @@ impl Script {
 
     /// Ends without a stop.
     fn second_life(&mut self) {
-        self.open();
+        self.open(ALONE);
         for batch in 15..20 {
             self.append(batch);
             self.commit();
         }
+        for batch in [8, 1, 15] {
+            self.append(batch);
+        }
+        self.commit();
         self.note("second");
         self.idle();
         self.append(20);
@@ -102,7 +109,7 @@ impl Script {
     }
 
     fn third_life(&mut self) {
-        self.open();
+        self.open(TOGETHER);
         for batch in 21..24 {
             self.append(batch);
             self.commit();
@@ -110,13 +117,13 @@ impl Script {
         self.stop();
     }
 
-    fn open(&mut self) {
+    fn open(&mut self, group_bytes_max: usize) {
         for _ in 0..2 {
             if self.disk.is_off() || self.log.is_some() {
                 return;
             }
             let before = self.disk.recorded_calls().len();
-            let opened = opened(&self.disk, &self.clock);
+            let opened = opened(&self.disk, &self.clock, group_bytes_max);
             self.ran.openings.push(before..self.disk.recorded_calls().len());
             match opened {
                 Ok(log) => self.log = Some(log),
@@ -227,8 +234,17 @@ impl Script {
     }
 }
 
-fn opened(disk: &SimulatedDisk, clock: &Arc<SimulatedClock>) -> Result<Arc<Log>, String> {
-    let config = LogConfig { segment_bytes_max: SEGMENT_BYTES, ..LogConfig::new("/data") };
+fn opened(
+    disk: &SimulatedDisk,
+    clock: &Arc<SimulatedClock>,
+    group_bytes_max: usize,
+) -> Result<Arc<Log>, String> {
+    let config = LogConfig {
+        segment_bytes_max: SEGMENT_BYTES,
+        group_bytes_max,
+        ahead_bytes_min: 1,
+        ..LogConfig::new("/data")
+    };
     Log::open_manual(Arc::new(disk.clone()), Arc::clone(clock) as _, config)
         .map_err(|e| e.to_string())
         .and_then(with_stream)
@@ -243,7 +259,7 @@ pub(crate) fn examine(disk: &SimulatedDisk, ran: &Ran) -> Result<(), String> {
     let mut ran = ran.clone();
     let clock = Arc::new(SimulatedClock::at(START_US + 1_000_000_000));
     for start in 0..2_u64 {
-        let log = opened(disk, &clock).map_err(|e| format!("cannot open: {e}"))?;
+        let log = opened(disk, &clock, TOGETHER).map_err(|e| format!("cannot open: {e}"))?;
         for (key, value) in &ran.notes {
             if log.catalog().get("test", key).map_err(|e| e.to_string())?.as_ref() != Some(value) {
                 return Err(format!("the catalog lost {key}"));

@@ -1,9 +1,11 @@
 //! The threads that commit: one a partition, woken by its queue.
 //!
-//! Promise: the sync that is running is what gathers the next group; nothing else waits.
+//! Promise: the sync that is running is what gathers the next group, and beside it a large one is
+//! encoded; nothing else waits.
 
-use super::partition::Partition;
+use super::partition::{Next, Partition};
 use super::queue::Wake;
+use super::segment::Syncing;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,7 +31,7 @@ fn run(partition: &Partition) {
                 if !linger.is_zero() {
                     std::thread::sleep(linger);
                 }
-                partition.commit_group();
+                while partition.commit_group(Syncing::Beside) == Some(Next::Planned) {}
             }
             Wake::Idle => partition.prove(),
             Wake::Closed => return,

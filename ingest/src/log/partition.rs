@@ -1,37 +1,39 @@
-//! One partition: its queue, what is published of it, and committing a group.
+//! One partition: its queue, what is published of it, and what proves it.
 //!
 //! Promise: receipts are answered after the sync (L1), in the order of offsets (L2); readers see a
 //! group when it is durable (L4).
-//! Elsewhere: what is queued is `appending`'s, removing the oldest segments is `trim`'s, files are `writer`'s, frames are planned in `group`.
+//! Elsewhere: what is queued is `appending`'s, a group's way to the disk `planning`'s and
+//! `committing`'s, removing the oldest segments is `trim`'s, files are `writer`'s, frames `group`'s.
 
 mod appending;
+mod committing;
+mod planning;
 mod remember;
 mod trim;
+
+pub(super) use committing::Next;
+pub(super) use planning::{Planning, Ready};
 
 use super::dedupe::DedupeWindow;
 use super::entry::{Ends, PartitionState, SegmentInfo};
 use super::env::Env;
-use super::errors::{AppendError, ReadError};
-use super::format::Feature;
-use super::frame::{EncodeRoom, Frame, FrameSchemas};
-use super::group::{Group, Planned, Planner, Reply, RowKind, Run};
+use super::errors::ReadError;
+use super::frame::Frame;
+use super::group::{Group, Planned, Reply};
 use super::index::Summary;
 use super::internal::InternalLog;
-use super::measured::GroupMeasured;
 use super::producer::ProducerTable;
 use super::published::{Cursor, Published, PublishedSegment, entry};
-use super::queue::{Item, Payload, Queue};
+use super::queue::Queue;
 use super::reader::PartitionReader;
 use super::recovery::Stop;
 use super::room::Purpose;
-use super::segment::Predecessor;
+use super::segment::{Predecessor, Syncing};
 use super::streams::{CurrentSchema, NameCounts};
 use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
-use crate::model::{AppendTime, EventTime, Limits, Offset, PartitionId, SchemaId, SeriesDirectory};
-use crate::sabotage::{self, Fault};
+use crate::model::{AppendTime, EventTime, Offset, PartitionId, SeriesDirectory};
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -72,11 +74,11 @@ pub(super) enum Rows {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) writer: Writer,
-    pub(super) dedupe: Option<DedupeWindow>,
     /// The producers of what is durable: what a seal keeps of them.
     pub(super) producers: ProducerTable,
-    pub(super) schemas: Option<Arc<FrameSchemas>>,
-    pub(super) room: EncodeRoom,
+    pub(super) planning: Planning,
+    /// What was planned while the group before it was synced.
+    pub(super) behind: Option<Ready>,
 }
 
 impl Partition {
@@ -121,7 +123,7 @@ impl Partition {
     pub fn ends(&self) -> Ends {
         let published = self.published.lock();
         let log_start = published.log_start();
-        let safe_time = match (&published.state, published.in_flight) {
+        let safe_time = match (&published.state, published.in_flight.front()) {
             (_, Some(first)) => AppendTime(first.0 - 1),
             (PartitionState::Failed(_) | PartitionState::Corrupt(_), None) => AppendTime(i64::MAX),
             (_, None) => self.env.append_clock.floor(),
@@ -169,7 +171,7 @@ impl Partition {
 
     /// How far back ids are remembered now; `None` where they are not.
     pub fn dedupe_window(&self) -> Option<Duration> {
-        self.core.lock().dedupe.as_ref().map(DedupeWindow::true_window)
+        self.core.lock().planning.dedupe.as_ref().map(DedupeWindow::true_window)
     }
 
     pub(super) fn env(&self) -> &Env {
@@ -185,103 +187,6 @@ impl Partition {
         self.unproven.load(Ordering::SeqCst)
     }
 
-    /// Commits one group, if something is queued; the number of items.
-    pub(super) fn commit_group(&self) -> usize {
-        let mut core = self.core.lock();
-        let same = |a: &RecordBatch, b: &RecordBatch| match self.rows {
-            Rows::Readings { .. } => true,
-            Rows::Internal(_) => a.schema_ref() == b.schema_ref(),
-        };
-        let items = self.queue.take(Limits::GROUP_BYTES_MAX, same);
-        let count = items.len();
-        if count > 0 {
-            self.commit(&mut core, items);
-        }
-        count
-    }
-
-    fn commit(&self, core: &mut Core, items: Vec<Item>) {
-        let Some(first) = self.begin() else {
-            for item in items {
-                let refused = AppendError::Corrupt { partition: self.id };
-                self.env.measured(self.uid).refused(&refused, 1);
-                drop(item.reply.send(Err(refused)));
-            }
-            return;
-        };
-        let queued_us = items.first().map_or(0, |item| item.queued_us);
-        let schemas = self.schemas(core, &items);
-        let planner = Planner {
-            kind: self.kind(),
-            schemas: &schemas,
-            partition: self.id,
-            dedupe: core.dedupe.as_mut(),
-            producers: &core.producers,
-            sending: ProducerTable::default(),
-            room: &mut core.room,
-            next_offset: core.writer.next_offset,
-            first,
-            draw: &|| self.env.append_clock.draw(),
-            group: Group::default(),
-            run: Run::default(),
-        };
-        let (mut group, planned) = planner.plan(items);
-        let measured = self.env.measured(self.uid);
-        group.refused.iter().for_each(|error| measured.refused(error, 1));
-        if sabotage::is(Fault::AckEarly) {
-            answer(std::mem::take(&mut group.replies));
-        }
-        let stored = match planned {
-            Err(error) => {
-                let detail = Arc::from(error.to_string());
-                Err((AppendError::Unknown { partition: self.id, detail }, PartitionState::Ready))
-            }
-            Ok(()) if group.frames.is_empty() => Ok(()),
-            Ok(()) => self.store(core, &schemas, &mut group),
-        };
-        match stored {
-            Ok(()) => {
-                // Before the answers, so that whoever has one finds it counted.
-                self.measure(&group, queued_us);
-                self.publish(core, group);
-                if sabotage::is(Fault::CatalogAfterFrame) {
-                    drop(self.env.ledger.make_durable(&self.env.catalog));
-                }
-            }
-            Err((error, state)) => {
-                if let Some(window) = &mut core.dedupe {
-                    window.take_back(group.admitted);
-                }
-                self.refuse(group.replies, &error, state);
-            }
-        }
-    }
-
-    /// Counts a durable group, whose first item came at `queued_us`.
-    fn measure(&self, group: &Group, queued_us: u64) {
-        if group.frames.is_empty() {
-            return;
-        }
-        let headers = || group.frames.iter().map(|planned| &planned.frame.header);
-        self.env.measured(self.uid).group(GroupMeasured {
-            append_us: self.env.clock.monotonic_us().saturating_sub(queued_us),
-            rows: headers().map(|header| u64::from(header.row_count)).sum(),
-            bytes: headers().map(|header| header.frame_bytes()).sum(),
-        });
-    }
-
-    /// Draws the group's append time so that no reader can miss it: both under one lock. `None` if
-    /// the partition takes nothing any more.
-    fn begin(&self) -> Option<AppendTime> {
-        let mut published = self.published.lock();
-        if let PartitionState::Corrupt(_) = published.state {
-            return None;
-        }
-        let first = self.env.append_clock.draw();
-        published.in_flight = Some(first);
-        Some(first)
-    }
-
     /// A reader met bytes that changed since they were confirmed.
     pub(super) fn note_rot(&self, error: &ReadError) {
         let ReadError::Rot { .. } = error else { return };
@@ -292,89 +197,6 @@ impl Partition {
         }
         drop(published);
         self.env.changes.send_modify(|changes| *changes += 1);
-    }
-
-    fn kind(&self) -> RowKind {
-        match self.rows {
-            Rows::Readings { .. } => RowKind::Readings,
-            Rows::Internal(_) => RowKind::Plain,
-        }
-    }
-
-    /// The schemas of this group: the stream's newest, or those of an internal log's batches.
-    fn schemas(&self, core: &mut Core, items: &[Item]) -> Arc<FrameSchemas> {
-        let wanted = match &self.rows {
-            Rows::Readings { current, .. } => {
-                let (id, definition) = current.get();
-                match &core.schemas {
-                    Some(known) if known.id == id => Arc::clone(known),
-                    _ => Arc::new(FrameSchemas::of_stream(id, &definition)),
-                }
-            }
-            Rows::Internal(_) => {
-                let batch = items.iter().find_map(|item| match &item.payload {
-                    Payload::Rows { batch, .. } => Some(batch.schema()),
-                    _ => None,
-                });
-                match (&core.schemas, batch) {
-                    (Some(known), Some(schema)) if *known.base() == schema => Arc::clone(known),
-                    (Some(known), None) => Arc::clone(known),
-                    (known, schema) => {
-                        let id = known.as_ref().map_or(1, |known| known.id.0 + 1);
-                        let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-                        Arc::new(FrameSchemas::new(SchemaId(id), &schema))
-                    }
-                }
-            }
-        };
-        core.schemas = Some(Arc::clone(&wanted));
-        wanted
-    }
-
-    fn store(
-        &self,
-        core: &mut Core,
-        schemas: &Arc<FrameSchemas>,
-        group: &mut Group,
-    ) -> Result<(), (AppendError, PartitionState)> {
-        if let Rows::Readings { durable, .. } = &self.rows
-            && durable.load(Ordering::SeqCst) < group.series_needed
-            && !sabotage::is(Fault::CatalogAfterFrame)
-        {
-            self.env
-                .ledger
-                .make_durable(&self.env.catalog)
-                .map_err(|e| (AppendError::Catalog(e), PartitionState::Ready))?;
-            assert!(
-                durable.load(Ordering::SeqCst) >= group.series_needed,
-                "a series id is durable before a frame that uses it is written"
-            );
-        }
-        if !group.sent.is_empty() {
-            self.env
-                .need(Feature::Sources)
-                .map_err(|e| (AppendError::Catalog(e), PartitionState::Ready))?;
-        }
-        let mut frames: Vec<Frame> =
-            group.frames.iter_mut().map(|planned| take_frame(&mut planned.frame)).collect();
-        let Core { writer, producers, .. } = core;
-        let tail = |used: &[u64]| self.seal_tail(used, producers);
-        let stored = writer.store(&self.env, schemas, &mut frames, &tail);
-        for (planned, frame) in group.frames.iter_mut().zip(frames) {
-            planned.frame = frame;
-        }
-        let partition = self.id;
-        stored.map_err(|error| match error {
-            StoreError::Full => (AppendError::Full { partition }, PartitionState::ReadOnlyFull),
-            StoreError::FullAfterFailure => {
-                let detail = Arc::from("the disk filled up");
-                (AppendError::Unknown { partition, detail }, PartitionState::ReadOnlyFull)
-            }
-            StoreError::Failed(detail) => {
-                let state = PartitionState::Failed(detail.to_string());
-                (AppendError::Unknown { partition, detail }, state)
-            }
-        })
     }
 
     fn publish(&self, core: &mut Core, group: Group) {
@@ -397,7 +219,7 @@ impl Partition {
                 core.producers.note(stored);
             }
             published.durable_end = core.writer.next_offset;
-            published.in_flight = None;
+            published.in_flight.pop_front();
             published.enter(PartitionState::Ready);
             published.newest_event = published.newest_event.max(group.newest_event);
             position
@@ -434,19 +256,6 @@ impl Partition {
         });
     }
 
-    fn refuse(&self, replies: Vec<Reply>, error: &AppendError, state: PartitionState) {
-        {
-            let mut published = self.published.lock();
-            published.in_flight = None;
-            published.enter(state);
-        }
-        self.env.measured(self.uid).refused(error, replies.len() as u64);
-        for (reply, _) in replies {
-            drop(reply.send(Err(error.clone())));
-        }
-        self.env.changes.send_modify(|changes| *changes += 1);
-    }
-
     /// Proves the last sync with a marker, after a time without work.
     pub(super) fn prove(&self) {
         let mut core = self.core.lock();
@@ -468,7 +277,7 @@ impl Partition {
     /// Commits what is queued and takes nothing more.
     pub(super) fn finish(&self) {
         self.queue.close();
-        while self.commit_group() > 0 {}
+        while self.commit_group(Syncing::Inline).is_some() {}
     }
 
     /// Up to where everything is synced; at a clean stop after committing what is queued and giving

@@ -11,7 +11,7 @@ use super::opening;
 use super::partition::Partition;
 use super::recovery::Stop;
 use super::seal::read_seal;
-use super::segment::{Predecessor, SegmentId, read_schema_frame};
+use super::segment::{Predecessor, SegmentId, Syncing, read_schema_frame};
 use super::{LogConfig, opening::StreamRecord};
 use crate::io::{Disk, File, SimulatedClock, SimulatedDisk};
 use crate::model::{Offset, SchemaId, StreamDefinition, StreamUid};
@@ -145,7 +145,7 @@ impl Recoverer {
 
     /// Commits everything queued in a partition.
     pub fn commit(&self, partition: &Partition) {
-        while partition.commit_group() > 0 {}
+        while partition.commit_group(Syncing::Inline).is_some() {}
     }
 }
 

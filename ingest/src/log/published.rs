@@ -38,8 +38,8 @@ pub(super) struct PublishedSegment {
 pub(super) struct Published {
     pub(super) segments: Vec<PublishedSegment>,
     pub(super) durable_end: Offset,
-    /// Append time of the first frame of the group that is being written.
-    pub(super) in_flight: Option<AppendTime>,
+    /// Append times of the first frames of the groups that are planned or being written.
+    pub(super) in_flight: VecDeque<AppendTime>,
     pub(super) state: PartitionState,
     pub(super) newest_event: Option<EventTime>,
     pub(super) recent: Recent,

@@ -6,7 +6,7 @@
 
 use super::frame::{Frame, FrameKind, FrameSchemas, Header, schema_bytes, schema_from_bytes};
 use super::index::Summary;
-use crate::io::{Disk, File, Open};
+use crate::io::{Clock, Disk, File, Open};
 use crate::model::{AppendTime, Offset, SchemaId};
 use crate::sabotage::{self, Fault};
 use std::io::{self, IoSlice};
@@ -18,6 +18,8 @@ pub(super) const ALLOCATION_MIN: u64 = 1024 * 1024;
 /// Zeros written behind a small group. Where the file system only reserves space, each sync that
 /// reaches into it must also sync that it is used now; zeros make that one sync in many.
 const ZERO_AHEAD_BYTES: usize = 256 * 1024;
+/// Of a thread that only syncs.
+const STACK_BYTES: usize = 64 * 1024;
 static ZEROS: [u8; ZERO_AHEAD_BYTES] = [0; ZERO_AHEAD_BYTES];
 /// Bytes before the schema in the body of a schema frame.
 const PREFIX_BYTES: usize = 64;
@@ -76,6 +78,21 @@ pub(super) enum Spare {
     Ready,
     /// Nothing, or a file that may hold a write or a sync that failed: it is never used (L5).
     Unknown,
+}
+
+/// Who waits for the disk while a committer does something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syncing {
+    /// Nobody: the committer does that first, then it syncs. The same each time.
+    Inline,
+    /// A thread beside the committer.
+    Beside,
+}
+
+/// What a committer does while the disk syncs.
+pub(super) struct Meanwhile<'a> {
+    pub(super) syncing: Syncing,
+    pub(super) act: &'a mut dyn FnMut(),
 }
 
 /// A segment that is being written. Its committer alone writes it.
@@ -263,11 +280,36 @@ impl OpenSegment {
 
     /// Makes everything written durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        let written = self.written();
         self.sync_file()?;
-        self.proven = self.synced;
-        self.synced = written;
+        self.note_synced();
         Ok(())
+    }
+
+    /// As [`Self::sync`], beside something else; how many microseconds of `clock` the disk took.
+    pub(super) fn sync_beside(
+        &mut self,
+        clock: &dyn Clock,
+        meanwhile: Option<Meanwhile<'_>>,
+    ) -> io::Result<u64> {
+        let timed = || {
+            let started = clock.monotonic_us();
+            self.sync_file().map(|()| clock.monotonic_us().saturating_sub(started))
+        };
+        let took = match meanwhile {
+            None => timed(),
+            Some(Meanwhile { syncing: Syncing::Inline, act }) => {
+                act();
+                timed()
+            }
+            Some(Meanwhile { syncing: Syncing::Beside, act }) => beside(timed, act),
+        }?;
+        self.note_synced();
+        Ok(took)
+    }
+
+    fn note_synced(&mut self) {
+        self.proven = self.synced;
+        self.synced = self.written();
     }
 
     fn sync_file(&self) -> io::Result<()> {
@@ -280,6 +322,22 @@ impl OpenSegment {
             done => done,
         }
     }
+}
+
+/// Syncs on a thread of its own, and acts on this one; where there are no threads, one after the other.
+fn beside<T: Send>(
+    sync: impl Fn() -> io::Result<T> + Sync,
+    act: &mut dyn FnMut(),
+) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let name = std::thread::Builder::new().name("sync".to_owned()).stack_size(STACK_BYTES);
+        let syncing = name.spawn_scoped(scope, &sync);
+        act();
+        match syncing {
+            Ok(syncing) => syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => sync(),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use super::env::Env;
 use super::frame::{Frame, FrameKind, FrameSchemas, HEADER_BYTES, Header};
 use super::seal::{SealTail, TRAILER_BYTES, seal_frames, trailer};
 use super::segment::{
-    ALLOCATION_MIN, NewSegment, OpenSegment, Predecessor, SegmentId, Spare, prepare_spare,
+    ALLOCATION_MIN, Meanwhile, NewSegment, OpenSegment, Predecessor, SegmentId, Spare,
+    prepare_spare,
 };
 use crate::model::Offset;
 use std::io;
@@ -54,13 +55,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes `frames` durable, one sync for all; on success they stand in `self.active`.
+    /// Makes `frames` durable, one sync for all; on success they stand in `self.active`. While the disk
+    /// syncs `meanwhile` may be done, or it may not.
     pub(super) fn store(
         &mut self,
         env: &Env,
         schemas: &Arc<FrameSchemas>,
         frames: &mut [Frame],
         tail: &dyn Fn(&[u64]) -> SealTail,
+        meanwhile: Option<Meanwhile<'_>>,
     ) -> Result<(), StoreError> {
         if let Some(detail) = &self.failed {
             return Err(StoreError::Failed(Arc::clone(detail)));
@@ -68,7 +71,7 @@ impl Writer {
         if self.must_heal {
             return self.heal(env, schemas, frames);
         }
-        match self.attempt(env, schemas, frames, tail) {
+        match self.attempt(env, schemas, frames, tail, meanwhile) {
             Ok(()) => Ok(()),
             Err(Attempt::Refused) => Err(StoreError::Full),
             Err(Attempt::Broken(error)) => {
@@ -84,6 +87,7 @@ impl Writer {
         schemas: &Arc<FrameSchemas>,
         frames: &mut [Frame],
         tail: &dyn Fn(&[u64]) -> SealTail,
+        meanwhile: Option<Meanwhile<'_>>,
     ) -> Result<(), Attempt> {
         let bytes: u64 = frames.iter().map(|f| f.header.frame_bytes()).sum();
         if self.must_roll(env, schemas, frames) {
@@ -94,9 +98,7 @@ impl Writer {
         };
         make_room(active, bytes, env.config.segment_bytes_max).map_err(refused_if_full)?;
         active.write(frames).map_err(Attempt::Broken)?;
-        let started = env.clock.monotonic_us();
-        active.sync().map_err(Attempt::Broken)?;
-        let took = env.clock.monotonic_us().saturating_sub(started);
+        let took = active.sync_beside(env.clock.as_ref(), meanwhile).map_err(Attempt::Broken)?;
         env.measured(self.partition_uid).synced(took);
         self.prepare(env);
         Ok(())

@@ -62,8 +62,12 @@ impl World<'_> {
                 _ => {}
             }
             // What a full disk does below the marks is what is to be seen.
+            let small = self.rng.random_bool(0.5);
             let config = LogConfig {
                 segment_bytes_max: 16 * 1024,
+                // So small that several wait: the next is planned while one is synced.
+                group_bytes_max: if small { 512 } else { 1024 * 1024 },
+                ahead_bytes_min: 1,
                 room: RoomMarks::NONE,
                 ..LogConfig::new("/data")
             };

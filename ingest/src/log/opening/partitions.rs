@@ -7,7 +7,7 @@ use crate::log::PartitionState;
 use crate::log::env::Env;
 use crate::log::errors::CatalogError;
 use crate::log::frame::EncodeRoom;
-use crate::log::partition::{Core, Partition, Rows};
+use crate::log::partition::{Core, Partition, Planning, Rows};
 use crate::log::published::{Published, Recent};
 use crate::log::recovery::{Known, Recovered, recover};
 use crate::log::segment::Spare;
@@ -15,6 +15,7 @@ use crate::log::starts::Start;
 use crate::log::writer::Writer;
 use crate::model::{Offset, PartitionId};
 use crate::sabotage::{self, Fault};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,7 +108,7 @@ pub(super) fn partition(
         newest_event: recovered.newest_event(),
         segments: recovered.segments,
         durable_end: recovered.next_offset,
-        in_flight: None,
+        in_flight: VecDeque::new(),
         state,
         recent: Recent::default(),
         start: recovered.start,
@@ -128,7 +129,8 @@ pub(super) fn partition(
         used_series: vec![u64::MAX; (series as usize).div_ceil(64)],
     };
     let (producers, room) = (recovered.producers, EncodeRoom::default());
-    let core = Core { writer, dedupe: None, producers, schemas, room };
+    let planning = Planning { dedupe: None, schemas, room };
+    let core = Core { writer, producers, planning, behind: None };
     Partition::new(id, name, Arc::clone(env), rows, published, core)
 }
 

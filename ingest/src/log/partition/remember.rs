@@ -90,7 +90,7 @@ impl Partition {
                 }
             }
         }
-        self.core.lock().dedupe = Some(window);
+        self.core.lock().planning.dedupe = Some(window);
     }
 }
 

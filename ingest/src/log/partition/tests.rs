@@ -1,8 +1,9 @@
 use super::*;
 use crate::io::Call;
-use crate::log::EntryBody;
 use crate::log::test_room::TestRoom as Room;
-use crate::model::{Column, ColumnType};
+use crate::log::{AppendError, AppendResult, EntryBody, LogConfig, ProducerId, Source};
+use crate::model::{Column, ColumnType, StreamOptions};
+use std::io::ErrorKind;
 
 #[test]
 fn the_last_group_is_proven_also_where_it_fills_its_file() {
@@ -98,4 +99,77 @@ fn rot_that_a_reader_meets_is_the_partitions_state_and_stops_its_writers() {
     assert!(matches!(queued.wait(), Err(AppendError::Corrupt { .. })));
     assert!(matches!(room.put(1), Err(AppendError::Corrupt { .. })));
     assert_eq!(room.partition().ends().safe_time, AppendTime(i64::MAX), "nothing more is coming");
+}
+
+/// Each append is a group, and the second is planned while the first is synced.
+fn one_by_one() -> Room {
+    let options = StreamOptions { partitions: 1, ..StreamOptions::default() };
+    let config = LogConfig { group_bytes_max: 1, ahead_bytes_min: 1, ..LogConfig::new("data") };
+    let room = Room::with(options, config);
+    room.put(1).unwrap();
+    room
+}
+
+/// Appends 3 and 4 rows as one batch of a producer or as two.
+fn two(room: &Room, sequences: [u64; 2]) -> [AppendResult; 2] {
+    let source =
+        |sequence| Source { producer: ProducerId(1), epoch: 0, sequence, wire_partition: None };
+    let [first, second] = sequences;
+    let receipts = [
+        room.partition().append_from(room.rows(3), source(first)),
+        room.partition().append_from(room.rows(4), source(second)),
+    ];
+    room.log.step_committers();
+    receipts.map(|receipt| receipt.wait())
+}
+
+fn offsets(answers: [AppendResult; 2]) -> [(u64, u32); 2] {
+    answers.map(|answer| answer.map(|it| (it.base_offset.0, it.rows)).unwrap())
+}
+
+#[test]
+fn a_group_planned_while_another_is_synced_begins_at_its_end() {
+    let room = one_by_one();
+    assert_eq!(offsets(two(&room, [0, 3])), [(1, 3), (4, 4)]);
+    assert_eq!(room.read(0), [(0, 1), (1, 3), (4, 4)]);
+}
+
+#[test]
+fn a_batch_that_comes_again_while_it_is_synced_is_known() {
+    let room = one_by_one();
+    assert_eq!(offsets(two(&room, [7, 7])), [(1, 3), (1, 0)]);
+}
+
+#[test]
+fn a_group_planned_behind_one_that_moved_to_a_new_segment_follows_it() {
+    let room = one_by_one();
+    room.disk.fail_next(Call::Sync, "streams/", ErrorKind::Other);
+    assert_eq!(offsets(two(&room, [0, 3])), [(1, 3), (4, 4)]);
+    assert_eq!(room.partition().segments().len(), 2);
+}
+
+#[test]
+fn a_group_planned_behind_one_that_is_refused_is_refused_with_it_and_may_come_again() {
+    let room = one_by_one();
+    room.disk.fail_next(Call::Sync, "streams/", ErrorKind::Other);
+    room.disk.fail_next(Call::Allocate, "spare.tmp", ErrorKind::StorageFull);
+    for answer in two(&room, [0, 3]) {
+        assert!(matches!(answer, Err(AppendError::Unknown { .. })), "{answer:?}");
+    }
+    assert!(room.partition().ends().safe_time >= room.log.append_clock().floor());
+    assert_eq!(offsets(two(&room, [0, 3])), [(1, 3), (4, 4)]);
+    assert_eq!(room.read(0), [(0, 1), (1, 3), (4, 4)]);
+}
+
+#[test]
+fn an_old_segment_is_not_closed_between_a_group_and_the_one_planned_behind_it() {
+    let room = one_by_one();
+    let receipts = [3, 4].map(|rows| room.partition().append(room.rows(rows)));
+    assert_eq!(room.partition().commit_group(Syncing::Inline), Some(Next::Planned));
+    room.clock.advance(2 * LogConfig::new("data").segment_age_max);
+    room.partition().close_old();
+    assert_eq!(room.partition().segments().len(), 1, "what is planned was drawn before a new one");
+    room.log.step_committers();
+    assert_eq!(offsets(receipts.map(|receipt| receipt.wait())), [(1, 3), (4, 4)]);
+    assert_eq!(room.partition().segments().len(), 2, "the group closed it");
 }

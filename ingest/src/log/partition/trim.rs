@@ -117,6 +117,10 @@ impl Partition {
     /// Closes the segment that is being written if its rows are older than a segment may be.
     pub(in crate::log) fn close_old(&self) {
         let mut core = self.core.lock();
+        // Its rows are older than what a new segment would begin with, and they close this one if they must.
+        if core.behind.is_some() {
+            return;
+        }
         let super::Core { writer, producers, .. } = &mut *core;
         let tail = |used: &[u64]| self.seal_tail(used, producers);
         match writer.roll_when_old(self.env(), &tail) {
