@@ -92,11 +92,15 @@ impl Server {
         )?;
         let services = Services { session: Arc::new(session), live: Arc::clone(&live) };
         let shared = Shared::new(&config, Arc::clone(&log));
+        let mut router = shared.routes(services, &executor);
         let mqtt = match config.mqtt {
-            Some(address) => Some(MqttServer::start(address, shared.mqtt(&config)?).await?),
+            Some(address) => {
+                let door = shared.mqtt(&config)?;
+                router = router.merge(doors::mqtt::router(Arc::clone(&door)));
+                Some(MqttServer::start(address, door).await?)
+            }
             None => None,
         };
-        let router = shared.routes(services, &executor);
         let (shutdown, told) = oneshot::channel::<()>();
         let limits = config.ingest.limits;
         let serving = tokio::spawn(async move {

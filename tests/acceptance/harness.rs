@@ -23,6 +23,8 @@ pub(crate) struct Server {
     address: String,
     directory: Arc<tempfile::TempDir>,
     said: Arc<Mutex<Vec<String>>>,
+    /// Lines of its standard output since it was started.
+    printed: Arc<Mutex<Vec<String>>>,
     expected: Vec<&'static str>,
     configuration: String,
     /// Lines of the shell that starts it, where one does; they hold for one start.
@@ -80,6 +82,7 @@ impl Server {
             address: String::new(),
             directory: Arc::new(directory),
             said: Arc::default(),
+            printed: Arc::default(),
             expected: Vec::new(),
             configuration,
             before,
@@ -108,8 +111,11 @@ impl Server {
         });
         let stdout = child.stdout.take().expect("piped");
         let (sender, address) = mpsc::channel();
+        self.printed = Arc::default();
+        let printed = Arc::clone(&self.printed);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                printed.lock().push(line.clone());
                 if let Some(at) = line.find("http://") {
                     let address = line[at..].split_whitespace().next().unwrap_or("").to_owned();
                     if sender.send(address).is_err() {
@@ -122,6 +128,20 @@ impl Server {
         self.address = address.recv_timeout(START_WITHIN).unwrap_or_else(|_| {
             panic!("the server named no address; it said:\n{}", self.said.lock().join("\n"))
         });
+    }
+
+    /// Where another door listens, by the scheme it is printed with.
+    pub(crate) fn listens(&self, scheme: &str) -> String {
+        let until = Instant::now() + START_WITHIN;
+        loop {
+            let lines = self.printed.lock().clone();
+            let found = lines.iter().find_map(|line| line.split_once(scheme));
+            match found {
+                Some((_, address)) => return address.trim().to_owned(),
+                None if Instant::now() > until => panic!("{scheme} is not printed: {lines:?}"),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Warnings with these words are part of the test.

@@ -17,6 +17,7 @@ mod load; // reference tables from CSV
 mod history; // P1, P2: what writers were told and readers saw is one log's history
 mod line; // publish, history, latest values
 mod live; // server-sent events
+mod mqtt; // with its clients
 mod operators; // acknowledge, shelve, drop
 mod readme; // the first screen, as written
 mod real; // real readings

@@ -97,7 +97,8 @@ impl Protocols {
         S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Send,
         S::Future: Send + 'static,
     {
-        let mut connection = pin!(self.http1.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(self.http1.serve_connection(TokioIo::new(stream), service).with_upgrades());
         tokio::select! {
             ended = connection.as_mut() => return Ok(ended?),
             () = said(stop) => connection.as_mut().graceful_shutdown(),

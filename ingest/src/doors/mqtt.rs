@@ -23,13 +23,16 @@ pub mod probe; // what fuzz targets see
 mod publish; // messages into the log
 mod retained; // what a new subscriber gets first
 mod session; // one client
+mod stream; // bytes both ways
 mod verdict; // what a publisher is told
+mod websocket; // browsers
 mod wills; // what is said for those who are gone
 mod wire; // bytes and packets
 
 pub use follow::{AlarmEvent, AlarmEvents};
 pub use limits::MqttLimits;
 pub use listen::serve;
+pub use websocket::router;
 
 use super::budget::IngestBudget;
 use super::metrics::Metrics;
@@ -39,6 +42,11 @@ use hub::Hub;
 use keep::Keeper;
 use metrics::Label;
 use std::sync::Arc;
+use stream::Stream;
+use tokio::sync::{Mutex, mpsc};
+
+/// Connections over HTTP that wait to be taken up.
+const ARRIVALS: usize = 64;
 
 /// Why a door cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +72,9 @@ pub struct MqttDoor {
     sources: Sources,
     hub: Hub,
     keeper: Keeper,
+    /// Connections that came in over HTTP.
+    arrivals: mpsc::Sender<Stream>,
+    arrived: Mutex<mpsc::Receiver<Stream>>,
 }
 
 /// What the door tells subscribers that other rooms know.
@@ -87,7 +98,20 @@ impl MqttDoor {
     ) -> Result<Arc<Self>, MqttError> {
         let hub = Hub::new(&mqtt)?;
         let keeper = Keeper::default();
-        Ok(Arc::new(Self { log, budget, limits, mqtt, metrics, sources, hub, keeper }))
+        let (arrivals, arrived) = mpsc::channel(ARRIVALS);
+        let arrived = Mutex::new(arrived);
+        Ok(Arc::new(Self {
+            log,
+            budget,
+            limits,
+            mqtt,
+            metrics,
+            sources,
+            hub,
+            keeper,
+            arrivals,
+            arrived,
+        }))
     }
 
     /// What the clock says.

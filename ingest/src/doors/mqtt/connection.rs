@@ -16,6 +16,7 @@ use super::hub::Seat;
 use super::message::Place;
 use super::publish::Ack;
 use super::session::Step;
+use super::stream::{Moved, Stream};
 use super::verdict::Verdict;
 use super::wire::{Version, Wire};
 use crate::doors::budget::Permit;
@@ -26,11 +27,9 @@ use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::DisconnectReasonCode;
 use settling::{Settled, Settling, next_settled};
 use std::collections::VecDeque;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use writing::Owner;
@@ -53,7 +52,7 @@ const WILL_FIRST: Duration = Duration::from_secs(1);
 /// One connection, its client known.
 pub(super) struct Connection<'d> {
     door: &'d MqttDoor,
-    stream: TcpStream,
+    stream: Stream,
     wire: Wire,
     version: Version,
     seat: Arc<Seat>,
@@ -101,7 +100,7 @@ impl End {
 }
 
 /// Serves a connection until it ends or `stop` says so.
-pub(super) async fn serve(door: &MqttDoor, stream: TcpStream, stop: watch::Receiver<bool>) {
+pub(super) async fn serve(door: &MqttDoor, stream: Stream, stop: watch::Receiver<bool>) {
     let patience = Duration::from_millis(door.limits.header_timeout_ms);
     let greeted = match tokio::time::timeout(patience, greeting::greet(door, stream)).await {
         Ok(Some(greeted)) => greeted,
@@ -167,7 +166,8 @@ impl Connection<'_> {
             if let Some((place, from)) = behind {
                 self.catch_up(place, from).await;
             }
-            let (reads, writes) = (self.may_read(), !self.output.is_empty());
+            let writes = !(self.output.is_empty() && self.stream.is_flushed());
+            let (reads, unread) = (self.may_read(), self.is_unread());
             let (waits, wanted) = (self.starved, self.wanted_bytes());
             let whole_by = self.whole_by();
             let forgiven = self.forgives_silence();
@@ -186,10 +186,15 @@ impl Connection<'_> {
                 }
                 permit = self.door.budget.wait(wanted), if reads && waits => {
                     (self.permit, self.starved) = (Some(permit), false);
-                    if self.read().is_err() { return End::Gone }
+                    self.read();
                 }
-                ready = self.stream.readable(), if reads && !waits => {
-                    if ready.is_err() || self.read().is_err() { return End::Gone }
+                moved = self.stream.moved(
+                    (reads && !waits).then_some(&mut self.input),
+                    &mut self.output,
+                ), if writes || (reads && !waits) => {
+                    if unread { self.heard = Instant::now(); }
+                    let Ok(moved) = moved else { return End::Gone };
+                    self.has_moved(moved);
                 }
                 () = until(deadline) => {
                     let what = "nothing was heard for one and a half times the keep-alive";
@@ -202,9 +207,6 @@ impl Connection<'_> {
                 }
                 // Behind the client's own: what comes for it may ring without a pause.
                 () = seat.bell.notified() => {}
-                ready = self.stream.writable(), if writes => {
-                    if ready.is_err() { return End::Gone }
-                }
                 () = tokio::task::yield_now(), if behind.is_some() || may_go_on => {}
             }
             if forgiven {
@@ -259,22 +261,24 @@ impl Connection<'_> {
         }
     }
 
+    /// More comes, or more goes out.
+    fn has_moved(&mut self, moved: Moved) {
+        if moved == Moved::In {
+            self.heard = Instant::now();
+            self.read();
+        }
+    }
+
     /// Reads what is there, if the budget has room for it.
-    fn read(&mut self) -> io::Result<()> {
+    fn read(&mut self) {
         if !self.has_permit() {
             // What is held already comes back first, or two connections would wait for each other.
             (self.permit, self.starved) = (None, true);
-            return Ok(());
+            return;
         }
         self.input.reserve(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
-                self.heard = Instant::now();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+        if self.stream.read_now(&mut self.input, READ_BYTES) > 0 {
+            self.heard = Instant::now();
         }
     }
 

@@ -5,12 +5,13 @@
 
 use super::MqttDoor;
 use super::connection;
+use super::stream::Stream;
 use crate::doors::accept::{ListenError, check_loopback};
 use rmqtt_codec::v5::LastWill;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -39,6 +40,7 @@ pub async fn serve(
     keeping.spawn(Arc::clone(&door).keep_all(kept.subscribe()));
     let followed = door.meet_all();
     connections.spawn(Arc::clone(&door).follow(followed, stop.subscribe()));
+    let mut arrived = door.arrived.lock().await;
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
@@ -52,8 +54,16 @@ pub async fn serve(
                     connections.spawn(async move { door.publish_wills(wills).await });
                 }
             }
+            Some(stream) = arrived.recv() => {
+                welcome(&door, stream, &places, &stop, &mut connections);
+            }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => welcome(&door, stream, &places, &stop, &mut connections),
+                Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY is not to be had");
+                    }
+                    welcome(&door, Stream::new(stream), &places, &stop, &mut connections);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -77,7 +87,7 @@ pub async fn serve(
 /// not said yet which version it speaks.
 fn welcome(
     door: &Arc<MqttDoor>,
-    stream: TcpStream,
+    stream: Stream,
     places: &Arc<Semaphore>,
     stop: &watch::Sender<bool>,
     connections: &mut JoinSet<()>,
@@ -86,9 +96,6 @@ fn welcome(
         door.count("weir_mqtt_refused_total", "connections_max", 1);
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY is not to be had");
-    }
     let (door, stop) = (Arc::clone(door), stop.subscribe());
     connections.spawn(async move {
         connection::serve(&door, stream, stop).await;

@@ -7,6 +7,7 @@ mod keeping;
 mod publishing;
 mod relaying;
 mod restarting;
+mod websocket;
 
 use crate::decode::testing::{options, sensors};
 use crate::doors::mqtt::{MqttDoor, MqttLimits, Sources, serve};

@@ -7,6 +7,7 @@ use super::Connection;
 use crate::doors::mqtt::MqttDoor;
 use crate::doors::mqtt::hub::Connected;
 use crate::doors::mqtt::message::own;
+use crate::doors::mqtt::stream::Stream;
 use crate::doors::mqtt::wire::{Reasons, Version, Wire, WireError};
 use crate::model::{TopicError, check_topic};
 use bytes::BytesMut;
@@ -19,8 +20,6 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// CONNACK of 3.1.1, and of 5, to a version that nobody speaks here.
@@ -78,7 +77,7 @@ pub(super) fn release(packet_id: NonZeroU16) -> Packet {
 }
 
 /// Reads CONNECT and answers it; `None` if nothing came of it.
-pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Greeted<'_>> {
+pub(super) async fn greet(door: &MqttDoor, mut stream: Stream) -> Option<Greeted<'_>> {
     let mut wire = Wire::new(door.mqtt.packet_bytes_max);
     let mut input = BytesMut::new();
     let mut permit = door.budget.wait(0).await;
@@ -95,10 +94,7 @@ pub(super) async fn greet(door: &MqttDoor, mut stream: TcpStream) -> Option<Gree
             drop(permit);
             permit = door.budget.wait(input.len() + HELLO_BYTES).await;
         }
-        input.reserve(HELLO_BYTES);
-        if stream.read_buf(&mut input).await.ok()? == 0 {
-            return None;
-        }
+        stream.read_more(&mut input).await.ok()?;
     };
     let (Packet::Connect(mut connect), Some(version)) = (first, wire.version()) else {
         return None;
@@ -217,7 +213,7 @@ fn new_client_id() -> ByteString {
     format!("weir-{:016x}{:016x}", part(), part()).into()
 }
 
-async fn refuse_bytes(stream: TcpStream, wire: Wire, error: &WireError) {
+async fn refuse_bytes(stream: Stream, wire: Wire, error: &WireError) {
     match error {
         WireError::NoClientId => {
             let reason = ConnectAckReason::ClientIdentifierNotValid;
@@ -236,7 +232,7 @@ async fn refuse_bytes(stream: TcpStream, wire: Wire, error: &WireError) {
     }
 }
 
-async fn refuse(stream: TcpStream, mut wire: Wire, reason: ConnectAckReason, why: String) {
+async fn refuse(stream: Stream, mut wire: Wire, reason: ConnectAckReason, why: String) {
     let ack = ConnectAck {
         reason_code: reason,
         reason_string: Some(why.into()),
@@ -248,13 +244,6 @@ async fn refuse(stream: TcpStream, mut wire: Wire, reason: ConnectAckReason, why
 }
 
 /// Says something and hears the client out, so that it is not lost in a reset.
-async fn last_words(mut stream: TcpStream, words: &[u8]) {
-    if stream.write_all(words).await.is_err() || stream.shutdown().await.is_err() {
-        return;
-    }
-    let hear_out = async {
-        let mut ignored = [0; 1024];
-        while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
-    };
-    drop(tokio::time::timeout(super::STOP_FAREWELL, hear_out).await);
+async fn last_words(mut stream: Stream, words: &[u8]) {
+    drop(tokio::time::timeout(super::STOP_FAREWELL, stream.finish(words)).await);
 }

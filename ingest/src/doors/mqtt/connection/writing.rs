@@ -7,10 +7,9 @@ use super::{Connection, WRITE_BYTES, greeting};
 use crate::doors::mqtt::outbound::Next;
 use crate::doors::mqtt::session::When;
 use crate::doors::mqtt::wire::Put;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use rmqtt_codec::v5::Packet;
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 /// Whose session it is.
@@ -61,30 +60,19 @@ impl Connection<'_> {
 
     /// Writes as much as the socket takes now.
     pub(super) fn write_some(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match self.stream.try_write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    if self.is_unread() {
-                        self.heard = Instant::now();
-                    }
-                    self.output.advance(written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        let was_unread = self.is_unread();
+        if self.stream.write_now(&mut self.output)? > 0 && was_unread {
+            self.heard = Instant::now();
         }
-        self.output = BytesMut::new();
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
         Ok(())
     }
 
     /// Writes the rest and hears the client out.
     pub(super) async fn farewell(&mut self) {
         let goodbye = std::mem::take(&mut self.output);
-        if self.stream.write_all(&goodbye).await.is_err() || self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut ignored = [0; 1024];
-        while self.stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+        self.stream.finish(&goodbye).await;
     }
 }
