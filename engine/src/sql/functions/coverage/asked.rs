@@ -236,9 +236,9 @@ impl Accumulator for Asked {
     }
 
     fn size(&self) -> usize {
-        let of_topic =
-            |(topic, readings): (&Box<str>, &Readings)| OF_TOPIC + topic.len() + readings.bytes();
-        size_of_val(self) + self.received.readings.iter().map(of_topic).sum::<usize>()
+        let of_topics = self.received.readings.iter();
+        let bytes = of_topics.map(|(topic, of)| OF_TOPIC + topic.len() + of.bytes());
+        size_of_val(self) + bytes.sum::<usize>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
