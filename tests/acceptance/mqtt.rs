@@ -92,18 +92,19 @@ fn mosquitto_hears_the_alarm_of_a_reading() {
     );
     let event = std::thread::scope(|threads| {
         let hears = || {
-            // A session to keep, so that it hears what was before it listened.
             let arguments =
                 ["-V", "mqttv5", "-q", "1", "-C", "1", "-W", "60", "-t", "$weir/alarms/#"];
             mosquitto(&server, "mosquitto_sub", &arguments, "")
         };
         let hearing = threads.spawn(hears);
-        let mut n = 7;
-        while !hearing.is_finished() {
-            let input = format!("{{\"n\":{n}}}\n");
+        for second in 1_700_000_000.. {
+            if hearing.is_finished() {
+                break;
+            }
+            let n = if second % 2 == 0 { 7 } else { 2 };
+            let input = format!("{{\"time\":{second},\"n\":{n}}}\n");
             let arguments = ["-q", "1", "-t", "/room/1/s", "-l"];
             mosquitto(&server, "mosquitto_pub", &arguments, &input);
-            n = 9 - n;
         }
         hearing.join().expect("it ended")
     });

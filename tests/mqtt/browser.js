@@ -1,11 +1,15 @@
 // What a page does with mqtt.js: the build for browsers, in what it takes for one.
 // browser.js MODULES URL VERSION FIRST COUNT; prints `published N` and `heard N`.
 "use strict";
+const fs = require("fs");
+const vm = require("vm");
 const [modules, url, version, first, count] = process.argv.slice(2);
 globalThis.WebSocket = require(`${modules}/ws`);
 globalThis.window = globalThis;
 globalThis.document = {};
-const mqtt = require(`${modules}/mqtt/dist/mqtt.js`);
+globalThis.navigator = { language: "en" };
+// As a <script> does.
+vm.runInThisContext(fs.readFileSync(`${modules}/mqtt/dist/mqtt.js`, "utf8"));
 
 const fail = (what) => {
   console.error(what);
@@ -13,7 +17,7 @@ const fail = (what) => {
 };
 setTimeout(() => fail(`heard ${heard.size} of ${count}`), 60_000);
 const heard = new Set();
-const client = mqtt.connect(url, { protocolVersion: version === "5" ? 5 : 4, clientId: `page-${first}`, reconnectPeriod: 0 });
+const client = globalThis.mqtt.connect(url, { protocolVersion: version === "5" ? 5 : 4, clientId: `page-${first}`, reconnectPeriod: 0, timerVariant: "native" });
 client.on("error", fail);
 client.on("message", (_topic, payload) => {
   heard.add(JSON.parse(payload).n);
