@@ -116,6 +116,12 @@ impl ProducerTable {
         lives.filter_map(|(_, life)| Some((life.epoch, life.batches.back()?.0))).max()
     }
 
+    /// As [`Self::newest`], of one of its partitions on the wire.
+    pub(super) fn newest_at(&self, producer: ProducerId, wire: Option<u32>) -> Option<(u16, u64)> {
+        let life = self.lives.get(&(producer, wire))?;
+        Some((life.epoch, life.batches.back()?.0))
+    }
+
     fn expire(&mut self, at: AppendTime) {
         while let Some((last, _)) = self.by_age.first() {
             if at.0.saturating_sub(last.0) < EXPIRY_US {

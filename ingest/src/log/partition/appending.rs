@@ -34,6 +34,11 @@ impl Partition {
         self.core.lock().producers.newest(producer)
     }
 
+    /// As [`Self::producer`], of what it sent to one partition as its wire names them.
+    pub fn producer_at(&self, producer: ProducerId, wire: Option<u32>) -> Option<(u16, u64)> {
+        self.core.lock().producers.newest_at(producer, wire)
+    }
+
     /// The bytes of these batches, if together they are not more than one append takes.
     /// # Errors
     /// [`AppendError::TooLarge`].
