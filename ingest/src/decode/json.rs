@@ -237,7 +237,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// About what all that is kept takes.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 

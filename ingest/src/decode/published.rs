@@ -1,7 +1,7 @@
 //! What was published to a topic: a reading, an array of them, or a CloudEvent of the MQTT binding.
 //!
-//! Promise: the topic it was published to is the topic path, whatever the payload says; one message is
-//! judged by itself, many share their columns. Elsewhere: packets are the door's.
+//! Promise: the topic it was published to, where it was to one, is the topic path, whatever the payload says;
+//! one message is judged by itself, many share their columns. Elsewhere: packets are the door's.
 
 use super::body::{Walked, essence, walk};
 use super::envelope::Envelope;
@@ -18,8 +18,8 @@ const STRUCTURED: &str = "application/cloudevents";
 /// One message. `attribute` gives a user property by its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Published<'m, A> {
-    /// Where it was published.
-    pub topic: &'m str,
+    /// Where it was published, if that is said beside it; else it says so itself.
+    pub topic: Option<&'m str>,
     /// What.
     pub payload: &'m [u8],
     /// Its content type, if it has one.
@@ -48,8 +48,8 @@ impl Decoder<'_> {
         index: u32,
         now: AppendTime,
     ) -> Result<(), RefusalReason> {
-        check_topic(message.topic)?;
         let topic = message.topic;
+        topic.map_or(Ok(()), check_topic)?;
         let text = std::str::from_utf8(message.payload)
             .map_err(|error| RefusalReason::Utf8(error.valid_up_to()))?;
         let content_type = message.content_type.map(essence);
@@ -60,20 +60,23 @@ impl Decoder<'_> {
             check_data_type(content_type.as_deref().unwrap_or_default())?;
             let attribute = |name: &str| {
                 let said = || Ok((message.attribute)(name).map(Cow::Borrowed));
-                published_or(Some(topic), name, said)
+                published_or(topic, name, said)
             };
             let event = build(attribute, data_of(message.payload))?;
             return self.take_event(&event, index, now);
         }
-        match text.trim_start().starts_with('[') {
-            true => self.take_array(topic, text, index, now),
-            false => self.take_whole(text, Envelope::Published { topic }, index, now),
+        match topic {
+            Some(topic) if text.trim_start().starts_with('[') => {
+                self.take_array(topic, text, index, now)
+            }
+            Some(topic) => self.take_whole(text, Envelope::Published { topic }, index, now),
+            None => self.take_whole(text, Envelope::Reading, index, now),
         }
     }
 
     fn take_structured(
         &mut self,
-        topic: &str,
+        topic: Option<&str>,
         text: &str,
         index: u32,
         now: AppendTime,
@@ -81,10 +84,10 @@ impl Decoder<'_> {
         let (mut shape, mut values) = (Shape::default(), Vec::new());
         let start = text.len() - text.trim_start().len();
         if text[start..].starts_with('[') {
-            let what = "MQTT carries one event in a message; send each by itself";
+            let what = "one event in a message; send each by itself";
             return Err(RefusalReason::Event(what.to_owned()));
         }
-        let (end, event) = parse(text, start, &mut shape, &mut values, Some(topic))
+        let (end, event) = parse(text, start, &mut shape, &mut values, topic)
             .map_err(|error| scan_reason(&error))?;
         if !text[end..].trim().is_empty() {
             let what = "something follows the event";

@@ -143,7 +143,8 @@ fn push(
         let mut all = headers(record).filter_map(|(n, v)| Some((n.strip_prefix(ATTRIBUTE)?, v)));
         all.find(|(n, _)| *n == name).map(|(_, value)| value)
     };
-    let published = Published { topic, payload, content_type: header(CONTENT_TYPE), attribute };
+    let (topic, content_type) = (Some(topic), header(CONTENT_TYPE));
+    let published = Published { topic, payload, content_type, attribute };
     decoder.push_published(&published, index, now);
 }
 

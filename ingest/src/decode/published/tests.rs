@@ -26,7 +26,11 @@ fn decoded(case: &Case) -> (Vec<String>, Vec<String>) {
     };
     let payload = case.payload.as_bytes();
     let content_type = case.content_type;
-    decoder.push_published(&Published { topic: TOPIC, payload, content_type, attribute }, 3, NOW);
+    decoder.push_published(
+        &Published { topic: Some(TOPIC), payload, content_type, attribute },
+        3,
+        NOW,
+    );
     let decoded = decoder.finish();
     (shown(&decoded), refusals(&decoded))
 }
@@ -112,7 +116,7 @@ fn a_message_of_several_lines_does_not_join_the_lines_of_a_request() {
     let payload = text.as_bytes();
     for index in 0..2 {
         let mut decoder = Decoder::new(&streams);
-        let message = Published { topic: TOPIC, payload, content_type: None, attribute };
+        let message = Published { topic: Some(TOPIC), payload, content_type: None, attribute };
         decoder.push_published(&message, index, NOW);
         assert_eq!(shown(&decoder.finish()).len(), 1);
     }

@@ -185,7 +185,7 @@ fn push(decoder: &mut Decoder<'_>, message: &Publish, index: u32, now: AppendTim
         user.iter().find(|(n, _)| *n == name).map(|(_, value)| -> &str { value })
     };
     let content_type = properties.and_then(|p| p.content_type.as_deref());
-    let (topic, payload): (&str, _) = (&message.topic, &message.payload[..]);
+    let (topic, payload) = (Some(&*message.topic), &message.payload[..]);
     decoder.push_published(&Published { topic, payload, content_type, attribute }, index, now);
 }
 
