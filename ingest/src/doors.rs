@@ -13,6 +13,7 @@ mod connection;
 mod dead_letters;
 mod events;
 mod health;
+pub mod kafka;
 mod log_metrics;
 mod metrics;
 pub mod mqtt;

@@ -1,7 +1,7 @@
 //! The byte budget of everything that comes in and is not confirmed yet (P9, D3).
 //!
 //! Promise: bytes are held only with a permit for them; a permit gives them back when it is dropped.
-//! Nobody waits for bytes: over the budget the door says so at once.
+//! Over the budget a door says so at once, or reads no further until there are bytes.
 
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -81,6 +81,17 @@ impl Permit {
             self.held.merge(acquire(&self.units, missing)?);
         }
         Ok(())
+    }
+
+    /// As [`Self::grow_to`], as soon as they are there; what is held stays held meanwhile, so that who waits for
+    /// long lets go of it.
+    pub async fn wait_to(&mut self, bytes: usize) {
+        let missing = units_of(bytes).saturating_sub(self.held.num_permits());
+        if missing > 0 {
+            let n = u32::try_from(missing).unwrap_or(u32::MAX);
+            let rest = Arc::clone(&self.units).acquire_many_owned(n).await;
+            self.held.merge(rest.expect("the budget is never closed"));
+        }
     }
 
     /// Gives back what goes beyond `bytes`.

@@ -3,9 +3,9 @@
 //! Promise: no global state: whoever starts the doors owns the recorder, and may install it for the
 //! other rooms too.
 
-use crate::decode::Decoded;
+use crate::decode::{Decoded, DecodedRows};
 use crate::log::Stream;
-use crate::model::StreamUid;
+use crate::model::{Refusal, StreamUid};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use parking_lot::RwLock;
@@ -123,11 +123,16 @@ impl Metrics {
 
     /// What became of a request's rows.
     pub(super) fn decoded(&self, decoded: &Decoded) {
-        for rows in &decoded.rows {
+        self.rows_decoded(&decoded.rows, &decoded.refused);
+    }
+
+    /// As [`Self::decoded`], in its parts.
+    pub(super) fn rows_decoded(&self, rows: &[DecodedRows], refused_rows: &[Refusal]) {
+        for rows in rows {
             self.rows(&rows.stream, rows.indexes.len() as u64);
         }
         let mut refused: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for refusal in &decoded.refused {
+        for refusal in refused_rows {
             *refused.entry(refusal.reason.code()).or_default() += 1;
         }
         for (code, n) in refused {

@@ -49,6 +49,18 @@ pub enum RefusalReason {
         /// Its stream.
         stream: String,
     },
+    /// It was sent to a stream by name, and its topic is of another.
+    #[error(
+        "the topic '{topic}' is of the stream '{stream}', not of '{named}'; send it to '{stream}'"
+    )]
+    OtherStream {
+        /// The topic.
+        topic: String,
+        /// Its stream.
+        stream: String,
+        /// The one it was sent to.
+        named: String,
+    },
     /// No event time.
     #[error("the reading has no '{0}'; send one, or create the stream WITH (time = 'arrival')")]
     MissingTime(String),
@@ -133,6 +145,7 @@ impl RefusalReason {
             Self::Topic(_) => "topic",
             Self::NoStream(_) => "no_stream",
             Self::WrittenByRule { .. } => "written_by_rule",
+            Self::OtherStream { .. } => "other_stream",
             Self::MissingTime(_) => "missing_time",
             Self::BadTime { .. } => "bad_time",
             Self::Future { .. } => "future",
