@@ -158,6 +158,40 @@ const CONNECTIONS: [&[&[u8]]; 3] = [
     ],
 ];
 
+/// Requests of Kafka's wire as clients send them, without their lengths.
+const REQUESTS: [&[u8]; 9] = [
+    b"\0\x12\0\x03\0\0\0\x01\0\x01c\0\x05rust\x021\0",
+    b"\0\x03\0\x08\0\0\0\x02\0\x01c\0\0\0\x02\0\x01s\0\x02ab\x01\0\0",
+    b"\0\x01\0\x0b\0\0\0\x03\0\x01c\xff\xff\xff\xff\0\0\0\x01\0\0\0\x01\0\x10\0\0\0\0\0\0\0\xff\xff\xff\xff\0\0\0\x01\0\x01s\0\0\0\x01\0\0\0\0\xff\xff\xff\xff\0\0\0\0\0\0\0\x07\xff\xff\xff\xff\xff\xff\xff\xff\0\x10\0\0\0\0\0\x01\0\x01o\0\0\0\x01\0\0\0\0\0\0",
+    b"\0\x02\0\x05\0\0\0\x04\0\x01c\xff\xff\xff\xff\0\0\0\0\x01\0\x01s\0\0\0\x01\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\0\x0b\0\x05\0\0\0\x05\0\x01c\0\x01g\0\0\x27\x10\0\0\x27\x10\0\0\xff\xff\0\x08consumer\0\0\0\x01\0\x05range\0\0\0\x02ab",
+    b"\0\x0e\0\x03\0\0\0\x06\0\x01c\0\x01g\0\0\0\x01\0\x01m\xff\xff\0\0\0\x01\0\x01m\0\0\0\x02ab",
+    b"\0\x08\0\x07\0\0\0\x07\0\x01c\0\x01g\0\0\0\x01\0\x01m\xff\xff\0\0\0\x01\0\x01s\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x09\xff\xff\xff\xff\0\0",
+    b"\0\x16\0\x04\0\0\0\x08\0\x01c\0\0\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0",
+    b"\0\x20\0\x03\0\0\0\x09\0\x01c\0\0\0\x01\x02\0\x01s\0\0\0\x01\0\x01k\0\0",
+];
+
+/// Records of a batch: one with a key, a value and a header, one without.
+const RECORDS: &[u8] = b"\x1a\0\0\0\x02k\x04{}\x02\x02h\x02v\x0c\0\0\x02\x01\x01\0";
+
+/// A batch of records that are compressed like that.
+fn batch(codec: u8, records: &[u8]) -> Vec<u8> {
+    let mut batch = vec![0; 61];
+    let length = i32::try_from(49 + records.len()).expect("short");
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    (batch[16], batch[22], batch[26], batch[60]) = (2, codec, 1, 2);
+    batch.extend_from_slice(records);
+    batch
+}
+
+/// Records, not compressed and compressed by snappy in its literal form, as Java frames it and bare.
+fn batches() -> Vec<Vec<u8>> {
+    let length = u8::try_from(RECORDS.len()).expect("short");
+    let bare = [&[length, (length - 1) << 2], RECORDS].concat();
+    let framed = [&b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0"[..], &[length + 2], &bare].concat();
+    vec![batch(0, RECORDS), batch(2, &bare), batch(2, &framed)]
+}
+
 /// A stream with a field of each type.
 /// # Panics
 /// Never: the declaration is one.
@@ -198,6 +232,17 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "cloudevents" => texts(&EVENTS),
         "arrow" => vec![arrow_stream()],
         "mqtt" => CONNECTIONS.iter().map(|packets| chosen(3, &packets.concat())).collect(),
+        "kafka" => {
+            let produce = {
+                let batch = batch(0, RECORDS);
+                let head = b"\0\0\0\x08\0\0\0\x0a\0\x01c\xff\xff\xff\xff\0\0\x27\x10\0\0\0\x01\0\x01s\0\0\0\x01\0\0\0\0\0\0\0";
+                let length = u8::try_from(batch.len()).expect("short");
+                [&head[..], &[length], &batch].concat()
+            };
+            let requests = REQUESTS.iter().copied().chain([&produce[..]]);
+            let requests = requests.map(|request| chosen(0, request));
+            requests.chain(batches().iter().map(|batch| chosen(200, batch))).collect()
+        }
         other => panic!("no target {other}"),
     }
 }

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 use weir_ingest::decode::{decode_body, decode_events};
+use weir_ingest::doors::kafka::probe as kafka_probe;
 use weir_ingest::doors::mqtt::probe as mqtt_probe;
 use weir_ingest::io::{Disk, Open, SimulatedClock, SimulatedDisk};
 use weir_ingest::log::probe::{self, Recoverer, Told};
@@ -22,7 +23,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 const NOW: AppendTime = AppendTime(1_769_860_800_000_000);
 
 /// The name of each target and the function.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
+pub const ALL: [(&str, fn(&[u8])); 9] = [
     ("frame", frame),
     ("segment", segment),
     ("seal", seal),
@@ -31,6 +32,7 @@ pub const ALL: [(&str, fn(&[u8])); 8] = [
     ("cloudevents", cloudevents),
     ("arrow", arrow),
     ("mqtt", mqtt),
+    ("kafka", kafka),
 ];
 
 /// Runs a target. A panic that is caught inside it (Arrow asserts some of what a message says) is none;
@@ -231,5 +233,20 @@ pub fn mqtt(bytes: &[u8]) {
         let whole = mqtt_probe::connection(bytes, bytes.len());
         assert_eq!(mqtt_probe::connection(bytes, usize::from(*piece)), whole, "pieces are nothing");
         mqtt_probe::kept(bytes);
+    });
+}
+
+/// A request of Kafka's wire without its length, or a batch of records, its checksum made right. The first
+/// byte says which.
+pub fn kafka(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    // An element of a request takes hundreds of bytes for the few it came with.
+    let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX)];
+    bounded(bytes.len(), CONSTANT, || {
+        if *which < 128 {
+            kafka_probe::request(bytes);
+        } else {
+            kafka_probe::records(bytes);
+        }
     });
 }
