@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_engine::runtime::follower::RULE_MEMORY_MAX;
+use weir_ingest::doors::kafka::KafkaLimits;
 use weir_ingest::doors::mqtt::MqttLimits;
 use weir_ingest::log::RoomMarks;
 use weir_ingest::model::Limits;
@@ -23,6 +24,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where MQTT listens; loopback only, as above. Without it there is no MQTT door.
     pub mqtt: Option<SocketAddr>,
+    /// Where Kafka's wire listens; loopback only, as above. Without it there is no such door.
+    pub kafka: Option<SocketAddr>,
     /// Doors and log.
     pub ingest: Ingest,
     /// Rules, alarms, delivery.
@@ -37,6 +40,7 @@ impl Default for Config {
             data: PathBuf::from("data"),
             http: SocketAddr::from(([127, 0, 0, 1], 8520)),
             mqtt: None,
+            kafka: None,
             ingest: Ingest::default(),
             engine: Engine::default(),
             queries: QueryLimits::default(),
@@ -60,6 +64,8 @@ pub struct Ingest {
     pub limits: Limits,
     /// Bounds of the MQTT door, and what it passes on.
     pub mqtt: MqttLimits,
+    /// Bounds of the Kafka door.
+    pub kafka: KafkaLimits,
 }
 
 impl Default for Ingest {
@@ -71,6 +77,7 @@ impl Default for Ingest {
             room: RoomMarks::default(),
             limits: Limits::default(),
             mqtt: MqttLimits::default(),
+            kafka: KafkaLimits::default(),
         }
     }
 }
@@ -107,7 +114,8 @@ impl Config {
     /// # Errors
     /// The sentence that says what to change.
     pub fn check(&self) -> Result<()> {
-        for (key, address) in [("http", Some(self.http)), ("mqtt", self.mqtt)] {
+        let addresses = [("http", Some(self.http)), ("mqtt", self.mqtt), ("kafka", self.kafka)];
+        for (key, address) in addresses {
             if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
                 bail!(
                     "{key} = \"{address}\" is not a loopback address; until tokens and TLS exist weir listens on 127.0.0.1 or [::1] only: put a proxy that authenticates before it"
@@ -192,7 +200,9 @@ mod tests {
 
     #[test]
     fn an_address_beyond_this_machine_is_refused() {
-        for text in ["http = \"0.0.0.0:8520\"", "mqtt = \"0.0.0.0:1883\""] {
+        for text in
+            ["http = \"0.0.0.0:8520\"", "mqtt = \"0.0.0.0:1883\"", "kafka = \"0.0.0.0:9092\""]
+        {
             let config = load(text).expect("it is an address");
             let error = config.check().expect_err("not loopback").to_string();
             assert!(error.contains("loopback") && error.contains(&text[..4]), "{error}");

@@ -10,7 +10,8 @@ pub mod duration; // "90s" and "1h" on the command line
 pub mod output; // tables and colours
 pub mod executor; // statements that change something
 pub mod server; // the rooms wired together
-pub mod mqtt; // the MQTT listener
+pub mod door; // a listener beside HTTP's
+pub mod told; // alarms as doors tell them
 pub mod statements; // one file, many statements
 
 pub mod serve;

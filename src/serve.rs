@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Where MQTT listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<SocketAddr>,
+    /// Where Kafka's wire listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    kafka: Option<SocketAddr>,
 }
 
 /// Serves until told to stop.
@@ -47,6 +50,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         config.http = http;
     }
     config.mqtt = arguments.mqtt.or(config.mqtt);
+    config.kafka = arguments.kafka.or(config.kafka);
     config.check()?;
     for line in config.lines() {
         tracing::info!(target: "weir::config", "{line}");
@@ -56,6 +60,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     println!("weir listens on {}", style.cyan(&format!("http://{}", server.address())));
     if let Some(address) = server.mqtt_address() {
         println!("weir listens on {}", style.cyan(&format!("mqtt://{address}")));
+    }
+    if let Some(address) = server.kafka_address() {
+        println!("weir listens on {}", style.cyan(&format!("kafka://{address}")));
     }
     std::io::stdout().flush()?;
     let mut failure = server.log().failure();

@@ -5,8 +5,8 @@
 
 use crate::cli::CatalogFailed;
 use crate::config::Config;
+use crate::door::DoorServer;
 use crate::executor::Executor;
-use crate::mqtt::MqttServer;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use weir_engine::runtime::rules::Rules;
 use weir_engine::runtime::task::CheckpointPolicy;
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
+use weir_ingest::doors::kafka::KafkaDoor;
 use weir_ingest::doors::mqtt::MqttDoor;
 use weir_ingest::doors::{self, IngestBudget, Metrics};
 use weir_ingest::io::{Clock, RealDisk};
@@ -48,7 +49,8 @@ pub struct Server {
     outages: JoinHandle<()>,
     serving: JoinHandle<()>,
     shutdown: oneshot::Sender<()>,
-    mqtt: Option<MqttServer>,
+    mqtt: Option<DoorServer>,
+    kafka: Option<DoorServer>,
 }
 
 impl Server {
@@ -97,8 +99,13 @@ impl Server {
             Some(address) => {
                 let door = shared.mqtt(&config)?;
                 router = router.merge(doors::mqtt::router(Arc::clone(&door)));
-                Some(MqttServer::start(address, door).await?)
+                let serve = |listener, told| doors::mqtt::serve(listener, door, heard(told));
+                Some(DoorServer::start("MQTT", address, serve).await?)
             }
+            None => None,
+        };
+        let kafka = match config.kafka {
+            Some(address) => Some(shared.kafka(&config, address).await?),
             None => None,
         };
         let (shutdown, told) = oneshot::channel::<()>();
@@ -115,7 +122,7 @@ impl Server {
         });
         let latest = tokio::spawn(read_latest(latest));
         let outages = tokio::spawn(watch_partitions(Arc::clone(&log)));
-        Ok(Self { address, log, executor, live, latest, outages, serving, shutdown, mqtt })
+        Ok(Self { address, log, executor, live, latest, outages, serving, shutdown, mqtt, kafka })
     }
 
     /// Where HTTP listens.
@@ -125,7 +132,12 @@ impl Server {
 
     /// Where MQTT listens, if it does.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
-        self.mqtt.as_ref().map(MqttServer::address)
+        self.mqtt.as_ref().map(DoorServer::address)
+    }
+
+    /// Where Kafka's wire listens, if it does.
+    pub fn kafka_address(&self) -> Option<SocketAddr> {
+        self.kafka.as_ref().map(DoorServer::address)
     }
 
     /// The log under it.
@@ -137,15 +149,16 @@ impl Server {
     /// # Errors
     /// A part ended badly; the others are stopped all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { log, executor, live, latest, outages, serving, shutdown, mqtt, .. } = self;
+        let Self { log, executor, live, latest, outages, serving, shutdown, mqtt, kafka, .. } =
+            self;
         live.stop();
         if shutdown.send(()).is_err() {
             tracing::debug!("the listener ended before");
         }
-        let told = match mqtt {
-            Some(mqtt) => mqtt.stop().await,
-            None => Ok(()),
-        };
+        let mut told = Ok(());
+        for door in [mqtt, kafka].into_iter().flatten() {
+            told = told.and(door.stop().await);
+        }
         let served = serving.await;
         latest.abort();
         outages.abort();
@@ -218,8 +231,22 @@ impl Shared {
         let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
         let (limits, mqtt) = (self.limits.clone(), config.ingest.mqtt.clone());
         let metrics = Arc::clone(&self.metrics);
-        Ok(MqttDoor::new(log, budget, limits, mqtt, metrics, crate::mqtt::sources())?)
+        Ok(MqttDoor::new(log, budget, limits, mqtt, metrics, crate::told::sources())?)
     }
+
+    async fn kafka(&self, config: &Config, address: SocketAddr) -> Result<DoorServer> {
+        let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
+        let (limits, kafka) = (self.limits.clone(), config.ingest.kafka.clone());
+        let (metrics, alarms) = (Arc::clone(&self.metrics), crate::told::alarms());
+        let door = KafkaDoor::new(log, budget, limits, kafka, metrics, Some(alarms));
+        let serve = |listener, told| doors::kafka::serve(listener, door, heard(told));
+        DoorServer::start("Kafka", address, serve).await
+    }
+}
+
+/// Resolves when a door is told to stop, or left alone.
+async fn heard(told: oneshot::Receiver<()>) {
+    drop(told.await);
 }
 
 async fn read_latest(latest: Arc<LatestTables>) {

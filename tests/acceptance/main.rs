@@ -13,6 +13,7 @@ mod delivery; // A3: webhooks
 mod derived; // a stream that a rule writes
 mod disk; // it fails below the real program
 mod downtime; // the server was away: said once, nobody's silence
+mod kafka; // P1: Kafka clients against the real program, killed
 mod load; // reference tables from CSV
 mod history; // P1, P2: what writers were told and readers saw is one log's history
 mod line; // publish, history, latest values
