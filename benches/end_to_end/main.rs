@@ -5,6 +5,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "measures the machine's own time and disk")]
 
+#[path = "../connection.rs"]
+mod connection;
 mod load;
 mod multiplexed;
 mod open_loop;
@@ -12,6 +14,7 @@ mod open_loop;
 mod syncs;
 mod webhook;
 
+use connection::Connection;
 use hdrhistogram::Histogram;
 use load::Wire;
 use std::io::{BufRead, BufReader};
@@ -77,8 +80,8 @@ impl Server {
     }
 
     fn sql(&self, text: &str) {
-        let answer =
-            load::Connection::open(&self.address).post("/v1/sql", "text/plain", text.as_bytes());
+        let request = connection::request("POST", "/v1/sql", "text/plain", text.as_bytes());
+        let answer = Connection::open(&self.address).send(&request);
         assert_eq!(answer, 200, "{text}");
     }
 

@@ -5,7 +5,8 @@
 //! Elsewhere: what is asked is `load`'s.
 
 use crate::CONNECTIONS;
-use crate::load::{Ask, Latency, answer_in};
+use crate::connection::answer_in;
+use crate::load::{Ask, Latency};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;

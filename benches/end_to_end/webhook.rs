@@ -1,7 +1,8 @@
 //! From a reading's scheduled sending to its alarm at a webhook, open loop.
 
 use crate::Server;
-use crate::load::{Connection, Latency, request};
+use crate::connection::{Connection, request};
+use crate::load::Latency;
 use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

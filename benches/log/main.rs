@@ -2,15 +2,18 @@
 //!
 //! Promise: each figure is the median of rounds in which what is measured and what it is held against
 //! take turns; the last lines are `figure NAME VALUE UNIT`. Run by `cargo bench -p weir-ingest --bench
-//! log`; names of parts behind `--` choose. Requests over HTTP are `end_to_end`'s.
+//! log`; names of parts behind `--` choose.
 
 #![allow(clippy::disallowed_methods, reason = "measures the machine's own time and disk")]
 
 mod ahead;
 mod append;
 mod bytes;
+#[path = "../connection.rs"]
+mod connection;
 mod decode;
 mod disk;
+mod http;
 mod recovery;
 mod replay;
 mod single;
@@ -30,12 +33,13 @@ type Part = (&'static str, fn() -> Vec<Figure>);
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("append", append::measure),
         ("ahead", ahead::measure),
         ("single", single::measure),
         ("replay", replay::measure),
         ("recovery", recovery::measure),
+        ("http", http::measure),
         ("decode", decode::measure),
         ("bytes", bytes::measure),
     ];
