@@ -24,7 +24,7 @@ use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::doors::kafka::KafkaDoor;
 use weir_ingest::doors::mqtt::MqttDoor;
 use weir_ingest::doors::{self, IngestBudget, Metrics};
-use weir_ingest::io::{Clock, RealDisk};
+use weir_ingest::io::{Clock, Disk, RealDisk};
 use weir_ingest::log::{Log, LogConfig};
 use weir_ingest::model::Limits;
 use weir_queries::catalog::Sources;
@@ -58,10 +58,21 @@ impl Server {
     /// # Errors
     /// The directory is in use or cannot be read, or the address cannot be listened on.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::start_on(config, clock, Arc::new(RealDisk)).await
+    }
+
+    /// As [`Self::start`], on another disk than the machine's.
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self> {
         config.check()?;
         let listener = doors::listen(config.http).await?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let log = open_log(&config, clock).await?;
+        let log = open_log(&config, clock, disk).await?;
         let failure = log.failure();
         let started = Self::over(config, log, listener, address).await;
         started.map_err(|error| match failure.borrow().clone() {
@@ -168,7 +179,7 @@ impl Server {
     }
 }
 
-async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
+async fn open_log(config: &Config, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Result<Arc<Log>> {
     let log_config = LogConfig {
         limits: config.ingest.limits.clone(),
         segment_bytes_max: config.ingest.segment_bytes_max,
@@ -178,7 +189,7 @@ async fn open_log(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Log>> {
         ..LogConfig::new(&config.data)
     };
     let directory = config.data.display().to_string();
-    tokio::task::spawn_blocking(move || Log::open(Arc::new(RealDisk), clock, log_config))
+    tokio::task::spawn_blocking(move || Log::open(disk, clock, log_config))
         .await
         .context("opening the log ended badly")?
         .with_context(|| format!("the data directory {directory} cannot be opened"))

@@ -1,16 +1,13 @@
 //! A server that was down says so once, and takes that time for nobody's silence.
 
+use crate::inside::{self, Inside};
 use crate::statements::wait_until;
 use chrono::DateTime;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use weir::client::{Client, media};
-use weir::config::Config;
-use weir::server::Server;
-use weir_ingest::io::{Clock, SimulatedClock};
+use weir_ingest::io::{Clock, RealDisk, SimulatedClock};
 
 const START_US: i64 = 1_800_000_000_000_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,36 +27,25 @@ const DEFINITIONS: [&str; 3] = [
         GROUP BY room, window_start, window_end",
 ];
 
-/// The server from one start to one stop, in this process, on a clock that the test moves.
+/// The server from one start to one stop, on a clock that the test moves.
 struct Life {
     clock: Arc<SimulatedClock>,
-    client: Client,
-    server: Server,
-    // Last: what still runs of the server ends with it, and the directory is free again.
-    runtime: Runtime,
+    server: Inside,
 }
 
 impl Life {
     fn start(data: &Path, clock: &Arc<SimulatedClock>) -> Self {
-        weir::cli::install_crypto();
-        let runtime = Runtime::new().expect("a runtime");
-        let config =
-            Config { data: data.to_owned(), http: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-        let started = Server::start(config, Arc::clone(clock) as Arc<dyn Clock>);
-        let server = runtime.block_on(started).expect("the server starts");
-        let client = Client::new(&format!("http://{}", server.address())).expect("an address");
-        Self { clock: Arc::clone(clock), client, server, runtime }
+        let at = Arc::clone(clock) as Arc<dyn Clock>;
+        let server = Inside::start(inside::over(data), at, Arc::new(RealDisk));
+        Self { clock: Arc::clone(clock), server }
     }
 
     fn stop(self) {
-        self.runtime.block_on(self.server.stop()).expect("a clean stop");
+        self.server.stop();
     }
 
     fn query(&self, sql: &str) -> Vec<Value> {
-        let text = self.runtime.block_on(async {
-            self.client.sql_as(sql, media::NDJSON).await.expect(sql).text().await.expect("a text")
-        });
-        text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+        self.server.query(sql)
     }
 
     /// Each of the rooms had 20 °C at that time.
@@ -69,8 +55,7 @@ impl Life {
             format!("{{\"topic\":\"/room/{room}\",\"time\":{time},\"temperature\":20}}\n")
         };
         let lines: String = rooms.iter().map(line).collect();
-        let answer = self.runtime.block_on(self.client.post_readings(lines.into()));
-        assert_eq!(answer.expect("an answer").status(), 200);
+        assert_eq!(self.server.post(lines).status, 200);
     }
 
     /// A minute goes by, each of the rooms sends, and the rules have come to it.

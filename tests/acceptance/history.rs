@@ -107,6 +107,7 @@ fn live_and_die(run: &Run, server: &mut Server, random: &mut StdRng) {
 
 #[test]
 fn what_writers_were_told_and_readers_saw_is_the_history_of_one_log() {
+    let (mut writes, mut rows) = (0, 0);
     for seed in 0..RUNS {
         let mut server = Server::start();
         // A tear is cut and told.
@@ -123,5 +124,14 @@ fn what_writers_were_told_and_readers_saw_is_the_history_of_one_log() {
         let confirmed = events.iter().filter(|e| matches!(e, Event::Confirmed { .. })).count();
         assert!(confirmed > 10, "run {seed}: the writers were under way: {confirmed}");
         assert_eq!(check(&events), BTreeSet::new(), "run {seed}");
+        let read = events.iter().map(|event| match event {
+            Event::Read { values, .. } => values.len(),
+            _ => 0,
+        });
+        (writes, rows) = (writes + confirmed, rows + read.sum::<usize>());
     }
+    println!(
+        "{RUNS} runs, {} kills, as many pauses: {writes} confirmed writes, {rows} rows read",
+        RUNS * LIVES
+    );
 }

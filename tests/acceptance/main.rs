@@ -2,7 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "runs processes and files, not the log")]
 
+mod failing_disk;
 mod harness;
+mod inside;
 #[path = "../log/history.rs"]
 mod history_checker;
 
@@ -13,6 +15,7 @@ mod delivery; // A3: webhooks
 mod derived; // a stream that a rule writes
 mod disk; // it fails below the real program
 mod downtime; // the server was away: said once, nobody's silence
+mod failing; // EIO on one of four partitions, a full disk
 mod kafka; // P1: Kafka clients against the real program, killed
 mod load; // reference tables from CSV
 mod history; // P1, P2: what writers were told and readers saw is one log's history
@@ -28,5 +31,6 @@ mod replay; // S3: cut and restarted
 mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does
+mod soak; // more than it can take, for a minute
 mod statements; // what each statement does
 mod test_rule; // what a rule would have raised
