@@ -17,7 +17,7 @@ use super::groups::{self, GroupPosition};
 use super::internal::InternalLog;
 use super::partition::{Partition, Rows};
 use super::recovery::{Recovered, Stop};
-use super::starts::STARTS;
+use super::starts::{PRODUCERS, STARTS};
 use super::streams::{CurrentSchema, NameCounts, Stream};
 use super::ticker::newest_event;
 use super::ticks::TickPolicy;
@@ -72,7 +72,8 @@ pub(super) fn remove_stream(
     for partition in stream.partitions() {
         let key = point_key(partition_uid(stream.uid().0, partition.id().0));
         changes.push(Change::Remove { space: POINTS, key: key.clone() });
-        changes.push(Change::Remove { space: STARTS, key });
+        changes.push(Change::Remove { space: STARTS, key: key.clone() });
+        changes.push(Change::Remove { space: PRODUCERS, key });
     }
     let of_stream = |group: &GroupPosition| group.partition >> 32 == u64::from(stream.uid().0);
     changes.extend(groups::forget(catalog, of_stream)?);

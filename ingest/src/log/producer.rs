@@ -122,6 +122,10 @@ impl ProducerTable {
         Some((life.epoch, life.batches.back()?.0))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lives.is_empty()
+    }
+
     fn expire(&mut self, at: AppendTime) {
         while let Some((last, _)) = self.by_age.first() {
             if at.0.saturating_sub(last.0) < EXPIRY_US {

@@ -18,7 +18,7 @@ use super::seal::{TRAILER_BYTES, read_seal};
 use super::segment::{
     NewSegment, OpenSegment, Predecessor, SegmentId, Spare, read_schema_frame, remove_spare,
 };
-use super::starts::Start;
+use super::starts::{self, Start};
 use super::vouched::Vouched;
 use super::window::Window;
 use crate::io::{File, Open};
@@ -118,6 +118,10 @@ pub(super) fn recover(env: &Env, directory: &Path, known: Known) -> io::Result<R
         remove_before(env, directory, &mut ids, start)?;
     }
     let mut recovery = Recovery { env, directory, known, found: Recovered::empty(known.start) };
+    if known.start.is_some() {
+        recovery.found.producers =
+            starts::producers(&env.catalog, known.partition_uid).map_err(io::Error::other)?;
+    }
     recovery.found.epoch = ids.last().map_or(0, |last| last.epoch) + 1;
     let last_id = ids.last().copied();
     if let Some(point) = known.point

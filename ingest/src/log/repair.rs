@@ -16,6 +16,7 @@ use super::partition::Partition;
 use super::producer::ProducerTable;
 use super::recovery::{Known, Link, links};
 use super::scrub::Unreadable;
+use super::starts;
 use super::vouched::{self, Vouched};
 use super::{Log, LogConfig, format};
 use crate::io::{Clock, Disk, Open};
@@ -197,7 +198,8 @@ fn look(log: &Log, partition: &Partition) -> Result<Found, String> {
     };
     let (directory, known) = partition.recovery().map_err(|error| error.to_string())?;
     let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    let (mut found, mut producers) = (Found::default(), ProducerTable::default());
+    let gone = starts::producers(&log.env.catalog, known.partition_uid);
+    let (mut found, mut producers) = (Found::default(), gone.map_err(|error| error.to_string())?);
     for mut link in links(&log.env, &directory, known).map_err(|error| at(&directory, error))? {
         let damage = damage(&link, &known, &mut producers).map_err(|e| at(&link.path, e))?;
         if let Some(sealed) = link.producers.take() {

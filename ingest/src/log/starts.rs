@@ -1,15 +1,19 @@
-//! Where a partition starts that has lost its oldest segments to retention: a record in the catalog.
+//! Where a partition starts that has lost its oldest segments to retention, and the producers that their seals
+//! knew: records in the catalog.
 //!
-//! Promise: durable before the first file it makes superfluous is removed.
+//! Promise: durable before the first file they make superfluous is removed.
 
 use super::catalog::{Catalog, Change};
 use super::errors::CatalogError;
 use super::opening::point_key;
+use super::producer::ProducerTable;
 use super::segment::SegmentId;
 use crate::model::{AppendTime, EventTime, Offset};
 
 /// Its space in the catalog.
 pub(super) const STARTS: &str = "log/start";
+/// The space of the producers.
+pub(super) const PRODUCERS: &str = "log/producers";
 const BYTES: usize = 28;
 
 /// The start of a partition.
@@ -49,4 +53,23 @@ impl Start {
             newest_append: AppendTime(number(20).cast_signed()),
         }))
     }
+}
+
+/// The change that keeps the producers of a partition whose oldest segments go: with the seals goes what they
+/// know, and the segments that stay may have none. Of a file that stays they may know more than was in it by its
+/// end; what is noted twice is there once.
+pub(super) fn put_producers(partition_uid: u64, producers: &ProducerTable) -> Change {
+    let (space, key) = (PRODUCERS, point_key(partition_uid));
+    match producers.is_empty() {
+        true => Change::Remove { space, key },
+        false => Change::Put { space, key, value: producers.snapshot() },
+    }
+}
+
+/// The producers of a partition when its oldest segments went.
+pub(super) fn producers(catalog: &Catalog, uid: u64) -> Result<ProducerTable, CatalogError> {
+    let key = point_key(uid);
+    let Some(value) = catalog.get(PRODUCERS, &key)? else { return Ok(ProducerTable::default()) };
+    let damaged = || CatalogError::Damaged { entry: key, detail: "no producers".to_owned() };
+    ProducerTable::restore(&value).ok_or_else(damaged)
 }

@@ -9,7 +9,7 @@ use crate::log::format::Feature;
 use crate::log::holds::HeldBy;
 use crate::log::published::Cursor;
 use crate::log::retention::{expired, free};
-use crate::log::starts::Start;
+use crate::log::starts::{Start, put_producers};
 use crate::log::vouched;
 use crate::model::{AppendTime, Offset, Retention};
 use std::path::Path;
@@ -84,7 +84,8 @@ impl Partition {
         let is_free = held.is_none_or(|held| start.first.base <= held);
         assert!(is_free, "L3: retention never passes a hold");
         self.env().need(Feature::LogStart)?;
-        let mut changes = vec![start.put(self.uid())];
+        let producers = put_producers(self.uid(), &self.core.lock().producers);
+        let mut changes = vec![start.put(self.uid()), producers];
         changes.extend(gone.into_iter().map(|id| vouched::forget(self.uid(), id)));
         self.env().catalog.change(&changes)?;
         {

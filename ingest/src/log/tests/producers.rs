@@ -3,7 +3,9 @@
 use crate::io::Call;
 use crate::log::test_room::TestRoom;
 use crate::log::{AppendError, AppendResult, ProducerId, Source};
+use crate::model::Offset;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 fn source(producer: u64, epoch: u16, sequence: u64) -> Source {
     Source { producer: ProducerId(producer), epoch, sequence, wire_partition: None }
@@ -41,6 +43,26 @@ fn a_batch_sent_again_is_stored_once_also_after_kills_and_over_segments() {
         assert!(matches!(older, Err(AppendError::OutOfOrder { oldest: 150, .. })), "{older:?}");
         assert_eq!(room.partition().producer(ProducerId(7)), Some((0, 190)));
         assert_eq!(rows_read(&room), 200, "segments of {segment_bytes_max}");
+    }
+}
+
+#[test]
+fn a_batch_whose_segment_was_removed_is_still_known_after_a_kill() {
+    let mut room = TestRoom::new(1024);
+    for n in 0..6 {
+        send(&room, source(7, 0, n * 10), 10).unwrap();
+    }
+    // What stays was begun after them and says nothing of them.
+    room.put(10).unwrap();
+    let partition = Arc::clone(room.partition());
+    assert_eq!(partition.trim(partition.ends().durable_end).unwrap(), Offset(60));
+    drop(partition);
+    for _ in 0..2 {
+        room = room.killed();
+        let again = send(&room, source(7, 0, 50), 10).unwrap();
+        assert_eq!((again.base_offset, again.rows), (Offset(50), 0));
+        let older = send(&room, source(7, 0, 0), 10);
+        assert!(matches!(older, Err(AppendError::OutOfOrder { oldest: 10, .. })), "{older:?}");
     }
 }
 
