@@ -8,9 +8,7 @@ use arrow::datatypes::Int64Type;
 use std::sync::Arc;
 use weir_ingest::log::{EntryBody, Log, Partition, Stream};
 use weir_ingest::model::reading::{Hidden, stored_schema};
-use weir_ingest::model::{
-    Column, ColumnType, Offset, StreamDefinition, StreamOptions, TopicTemplate,
-};
+use weir_ingest::model::{Column, ColumnType, StreamDefinition, StreamOptions, TopicTemplate};
 
 /// Partitions of the stream.
 pub(crate) const PARTITIONS: u32 = 2;
@@ -68,17 +66,27 @@ pub(crate) fn values(batch: &RecordBatch) -> Vec<u64> {
     column.as_primitive::<Int64Type>().values().iter().map(|v| v.cast_unsigned()).collect()
 }
 
-/// Every durable row of a partition, by offset from 0.
+/// Every durable row of a partition that starts at offset 0, by offset.
 pub(crate) fn all_values(partition: &Arc<Partition>) -> Result<Vec<u64>, String> {
-    let mut reader = partition.reader(Offset(0));
+    match kept_values(partition)? {
+        (0, rows) => Ok(rows),
+        (start, _) => Err(format!("L3: it starts at {start}")),
+    }
+}
+
+/// The offset a partition starts at, and every durable row from there on.
+pub(crate) fn kept_values(partition: &Arc<Partition>) -> Result<(u64, Vec<u64>), String> {
+    let start = partition.ends().log_start;
+    let mut reader = partition.reader(start);
     let mut rows = Vec::new();
     while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
         if let EntryBody::Rows(batch) = &entry.body {
-            if entry.base_offset.0 != rows.len() as u64 {
-                return Err(format!("L2: {} after {}", entry.base_offset, rows.len()));
+            if entry.base_offset != start.plus(rows.len() as u64) {
+                let end = start.0 + rows.len() as u64;
+                return Err(format!("L2: {} after {end}", entry.base_offset));
             }
             rows.extend(values(batch));
         }
     }
-    Ok(rows)
+    Ok((start.0, rows))
 }

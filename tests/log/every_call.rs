@@ -2,6 +2,7 @@
 //!
 //! Promise: the calls are counted, not drawn: none is left out.
 
+use crate::climate::PARTITIONS;
 use crate::script::{Ran, examine, perform};
 use crate::seeds::{guarded, on_all_cores};
 use std::io::ErrorKind;
@@ -27,7 +28,10 @@ pub(crate) fn calls() -> (Vec<String>, Ran) {
     let ran = perform(&disk);
     assert!(ran.refusals.is_empty() && ran.lies.is_empty(), "{ran:?}");
     let calls = disk.recorded_calls();
-    for kind in [Call::Write, Call::Sync, Call::Rename, Call::SyncDirectory, Call::Allocate] {
+    assert_eq!(ran.trims, u64::from(PARTITIONS), "the script removes segments of each partition");
+    let kinds =
+        [Call::Write, Call::Sync, Call::Rename, Call::SyncDirectory, Call::Allocate, Call::Unlink];
+    for kind in kinds {
         assert!(calls.iter().any(|(call, _)| *call == kind), "the script makes no {kind:?}");
     }
     let told = |(call, path): &(Call, std::path::PathBuf)| format!("{call:?} {}", path.display());
@@ -56,7 +60,9 @@ fn the_power_may_go_during_any_call_and_leave_any_image() {
         cut_during(*n).map_err(|violation| format!("call {n}, {}: {violation}", calls[*n]))
     });
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
-    println!("{} calls, {} images", calls.len(), images.iter().sum::<usize>());
+    let images: usize = images.iter().sum();
+    println!("{} calls, {images} images", calls.len());
+    assert_eq!(images, calls.len() * 5, "five of each");
 }
 
 /// One run of the script whose call `n` fails, and a power cut after it.
@@ -103,6 +109,7 @@ fn any_call_may_fail_in_any_way() {
     });
     assert!(violations.is_empty(), "{}:\n{}", violations.len(), violations.join("\n"));
     let least = confirmed.iter().min();
+    assert!(cases.len() >= CALLS_MIN * FAULTS.len(), "{} failures", cases.len());
     println!("{} failures; of {all} batches at least {least:?} were confirmed", cases.len());
 }
 

@@ -11,6 +11,10 @@ pub(crate) struct Model {
     confirmed: BTreeMap<u64, u64>,
     /// The batches that were sent: first value to all values.
     batches: HashMap<u64, Vec<u64>>,
+    /// Up to here somebody wanted rows gone whom nobody held back.
+    unwanted: u64,
+    /// Rows before this one are known to be gone.
+    start: u64,
 }
 
 impl Model {
@@ -48,15 +52,38 @@ impl Model {
         Ok(())
     }
 
-    /// Checks everything a reader got from the first offset to the durable end.
-    pub(crate) fn check_all(&mut self, rows: &[u64]) -> Result<(), String> {
-        if rows.len() < self.visible.len() {
-            let (now, before) = (rows.len(), self.visible.len());
-            return Err(format!("P2: {before} rows were visible, {now} are left"));
+    /// Up to where rows were seen.
+    pub(crate) fn seen_to(&self) -> u64 {
+        self.visible.len() as u64
+    }
+
+    /// Rows before `offset` may go from now on.
+    pub(crate) fn may_go(&mut self, offset: u64) {
+        self.unwanted = self.unwanted.max(offset);
+    }
+
+    /// The partition starts at `start` now, and says that it does so for good.
+    pub(crate) fn starts_at(&mut self, start: u64) -> Result<(), String> {
+        if start > self.unwanted {
+            return Err(format!("L3: it starts at {start}, wanted from {} on", self.unwanted));
         }
-        self.seen(0, rows)?;
-        for (value, offset) in &self.confirmed {
-            if rows.get(usize::try_from(*offset).expect("small")) != Some(value) {
+        if start < self.start {
+            return Err(format!("L3: it starts at {start}, and did at {}", self.start));
+        }
+        self.start = start;
+        Ok(())
+    }
+
+    /// Checks everything a reader got from the offset `start`, the first there is, to the durable end.
+    pub(crate) fn check_all(&mut self, start: u64, rows: &[u64]) -> Result<(), String> {
+        self.starts_at(start)?;
+        let (end, before) = (start + rows.len() as u64, self.seen_to());
+        if end < before {
+            return Err(format!("P2: {before} rows were visible, {end} are left"));
+        }
+        self.seen(start, rows)?;
+        for (value, offset) in self.confirmed.iter().filter(|(_, offset)| **offset >= start) {
+            if rows.get(usize::try_from(*offset - start).expect("small")) != Some(value) {
                 return Err(format!("P1: confirmed row {value} is not at offset {offset}"));
             }
         }

@@ -1,5 +1,5 @@
-//! One seed: writers, committers, readers, catalog changes, disks that fail and power cuts, in an order it
-//! decides.
+//! One seed: writers, committers, readers, retention, catalog changes, disks that fail and power cuts, in an order
+//! it decides.
 
 mod open;
 mod produce;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::io::{Call, Clock, Disk, Fault, Plan, SimulatedClock, SimulatedDisk, Times};
 use weir_ingest::log::{EntryBody, Log, PartitionReader, Receipt, Stream, TickKind};
-use weir_ingest::model::{AppendTime, Column, ColumnType, EventTime};
+use weir_ingest::model::{AppendTime, Column, ColumnType, EventTime, Offset};
 
 /// Things that happen in a seed.
-const STEPS: usize = 200;
+pub(crate) const STEPS: usize = 200;
 
 /// What happened, to see that something did.
 #[derive(Debug, Default, Clone, Copy)]
@@ -33,6 +33,7 @@ pub(crate) struct Outcome {
     pub(crate) retried: u64,
     pub(crate) seen: u64,
     pub(crate) segments: u64,
+    pub(crate) trims: u64,
 }
 
 impl Outcome {
@@ -47,6 +48,7 @@ impl Outcome {
         self.retried += other.retried;
         self.seen += other.seen;
         self.segments += other.segments;
+        self.trims += other.trims;
     }
 }
 
@@ -115,7 +117,8 @@ impl World<'_> {
         match self.rng.random_range(0..1000) {
             0..350 => self.append()?,
             350..450 => self.produce()?,
-            450..730 => {
+            450..470 => self.trim()?,
+            470..730 => {
                 self.log()?.step_committers();
             }
             730..810 => self.follow()?,
@@ -218,6 +221,26 @@ impl World<'_> {
         let time = EventTime(self.clock.wall_us());
         drop(stream.partitions()[partition].append_tick(time, TickKind::Idle));
         Ok(())
+    }
+
+    /// The oldest rows are wanted gone; who reads holds on to what it has not seen.
+    fn trim(&mut self) -> Result<(), String> {
+        let (log, stream) = (self.log()?, self.stream()?);
+        let index = self.rng.random_range(0..stream.partitions().len());
+        let (partition, model) = (&stream.partitions()[index], &mut self.models[index]);
+        let (ends, seen) = (partition.ends(), model.seen_to());
+        let before = self.rng.random_range(0..=ends.durable_end.0);
+        let reader = log.hold("reader", u64::MAX);
+        reader.keep(partition.uid(), Offset(seen));
+        model.may_go(before.min(seen));
+        match partition.trim(Offset(before)) {
+            Ok(start) => {
+                self.outcome.trims += u64::from(start > ends.log_start);
+                model.starts_at(start.0)
+            }
+            Err(_) if self.is_excused() => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn note(&mut self) -> Result<(), String> {

@@ -1,11 +1,11 @@
 //! One written-down workload that meets every part of the log: three lives of a process on one disk, with
-//! batches alone, together and each planned while the one before is synced, rolls, ticks, markers, a new column, an internal log, catalog entries, a
-//! clean stop and one that is none.
+//! batches alone, together and each planned while the one before is synced, rolls, ticks, markers, a new column,
+//! the oldest segments removed, an internal log, catalog entries, a clean stop and one that is none.
 //!
 //! Promise: whatever call fails, the script goes on as a server would: what is refused or unknown is not
 //! counted on, a log that does not open is tried once more, and it ends where the power does.
 
-use crate::climate::{PARTITIONS, all_values, rows, stream, with_stream};
+use crate::climate::{PARTITIONS, kept_values, rows, stream, with_stream};
 use crate::model::Model;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::io::{SimulatedClock, SimulatedDisk};
 use weir_ingest::log::{InternalLog, Log, LogConfig, PartitionState, Receipt, TickKind};
-use weir_ingest::model::{Column, ColumnType, EventTime};
+use weir_ingest::model::{Column, ColumnType, EventTime, Offset};
 
 const START_US: i64 = 1_700_000_000_000_000;
 /// Small, so that the script rolls.
@@ -35,6 +35,8 @@ pub(crate) struct Ran {
     pub(crate) lies: Vec<String>,
     /// Which of the recorded calls were made while the log was opened.
     pub(crate) openings: Vec<Range<usize>>,
+    /// Partitions whose oldest segments were removed.
+    pub(crate) trims: u64,
     notes: BTreeMap<String, Vec<u8>>,
     next_value: u64,
 }
@@ -56,6 +58,7 @@ pub(crate) fn perform(disk: &SimulatedDisk) -> Ran {
         refusals: Vec::new(),
         lies: Vec::new(),
         openings: Vec::new(),
+        trims: 0,
         notes: BTreeMap::new(),
         next_value: 0,
     };
@@ -102,6 +105,7 @@ impl Script {
         }
         self.commit();
         self.note("second");
+        self.trim();
         self.idle();
         self.append(20);
         self.commit();
@@ -193,6 +197,30 @@ impl Script {
         self.commit();
     }
 
+    /// All but the newest segment of each partition.
+    fn trim(&mut self) {
+        let Some(log) = self.log() else { return };
+        let Ok(stream) = stream(&log) else { return };
+        for (partition, model) in stream.partitions().iter().zip(&mut self.ran.models) {
+            let end = partition.ends().durable_end;
+            match kept_values(partition) {
+                Ok((start, rows)) => self.ran.lies.extend(model.seen(start, &rows).err()),
+                Err(error) => {
+                    self.ran.refusals.push(format!("read: {error}"));
+                    continue;
+                }
+            }
+            model.may_go(end.0);
+            match partition.trim(end) {
+                Ok(start) => {
+                    self.ran.trims += u64::from(start > Offset(0));
+                    self.ran.lies.extend(model.starts_at(start.0).err());
+                }
+                Err(error) => self.ran.refusals.push(format!("trim: {error}")),
+            }
+        }
+    }
+
     fn note(&mut self, key: &str) {
         let Some(log) = self.log() else { return };
         match log.catalog().put("test", key, key.as_bytes()) {
@@ -270,7 +298,8 @@ pub(crate) fn examine(disk: &SimulatedDisk, ran: &Ran) -> Result<(), String> {
             if partition.state() != PartitionState::Ready {
                 return Err(format!("{} is {:?}", partition.name(), partition.state()));
             }
-            model.check_all(&all_values(partition)?)?;
+            let (start, rows) = kept_values(partition)?;
+            model.check_all(start, &rows)?;
         }
         for room in 0..4 {
             let route = log.streams().route(&format!("/room/{room}")).map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! Power cuts, stops and starts; and everything that must hold after a start.
 
 use super::World;
-use crate::climate::{all_values, with_stream};
+use crate::climate::{kept_values, with_stream};
 use rand::RngExt;
 use std::sync::Arc;
 use weir_ingest::io::{Clock, Image};
@@ -111,12 +111,13 @@ impl World<'_> {
             if partition.state() != PartitionState::Ready {
                 return Err(format!("{:?} after a power cut", partition.state()));
             }
-            let rows = all_values(partition)?;
-            if partition.ends().durable_end != Offset(rows.len() as u64) {
+            let (start, rows) = kept_values(partition)?;
+            let end = Offset(start + rows.len() as u64);
+            if partition.ends().durable_end != end {
                 return Err("the durable end is not the end of the rows".to_owned());
             }
-            model.check_all(&rows)?;
-            self.readers.push(partition.reader(Offset(rows.len() as u64)));
+            model.check_all(start, &rows)?;
+            self.readers.push(partition.reader(end));
         }
         Ok(())
     }
