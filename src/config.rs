@@ -2,16 +2,18 @@
 //!
 //! Promise: what the server runs with is printed at its start, secrets hidden.
 
-use anyhow::{Context, Result, bail};
+use crate::duration;
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_engine::runtime::follower::RULE_MEMORY_MAX;
 use weir_ingest::doors::kafka::KafkaLimits;
 use weir_ingest::doors::mqtt::MqttLimits;
-use weir_ingest::log::RoomMarks;
-use weir_ingest::model::Limits;
+use weir_ingest::log::{HOLD_BYTES_MAX, InternalLog, RoomMarks};
+use weir_ingest::model::{Limits, Retention};
 use weir_queries::session::QueryLimits;
 
 /// Everything a server can be told.
@@ -90,11 +92,48 @@ pub struct Engine {
     pub webhook_allow: Vec<String>,
     /// Bytes the state of one rule may take; the rule stops beyond, the others go on.
     pub rule_memory_max: usize,
+    /// How long transitions of alarms are kept, such as "365d"; "forever" keeps all. Open alarms and
+    /// what rules and subscriptions need are kept longer.
+    pub alarm_retention: String,
+    /// How long rows of rules without RAISE WHEN are kept.
+    pub row_retention: String,
+    /// Bytes of one partition that one rule or subscription may keep beyond what retention keeps; then
+    /// the rule stops, or the subscription goes on with what is left.
+    pub hold_bytes_max: u64,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { webhook_allow: Vec::new(), rule_memory_max: RULE_MEMORY_MAX }
+        Self {
+            webhook_allow: Vec::new(),
+            rule_memory_max: RULE_MEMORY_MAX,
+            alarm_retention: "365d".to_owned(),
+            row_retention: "7d".to_owned(),
+            hold_bytes_max: HOLD_BYTES_MAX,
+        }
+    }
+}
+
+impl Engine {
+    /// How weir's own logs are kept.
+    /// # Errors
+    /// A length of time that is none.
+    pub fn retention(&self) -> Result<BTreeMap<InternalLog, Retention>> {
+        let mut all = BTreeMap::new();
+        for (which, key, text) in [
+            (InternalLog::Alarms, "alarm_retention", &self.alarm_retention),
+            (InternalLog::Rows, "row_retention", &self.row_retention),
+        ] {
+            if text.trim() == "forever" {
+                continue;
+            }
+            let age = duration::parse(text).map_err(|why| anyhow!("engine.{key}: {why}"))?;
+            if age.is_zero() {
+                bail!("engine.{key} = \"{text}\" would keep nothing; write \"7d\" or \"forever\"");
+            }
+            all.insert(which, Retention { age: Some(age), bytes: None });
+        }
+        Ok(all)
     }
 }
 
@@ -132,6 +171,7 @@ impl Config {
                 "ingest.limits.partition_bytes_max is larger than ingest.limits.ingest_bytes_max; a partition's share is a part of the whole"
             );
         }
+        self.engine.retention()?;
         if self.ingest.segment_bytes_max < 1024 * 1024 {
             bail!("ingest.segment_bytes_max is below 1 MiB; write at least 1048576");
         }
@@ -206,6 +246,19 @@ mod tests {
             let config = load(text).expect("it is an address");
             let error = config.check().expect_err("not loopback").to_string();
             assert!(error.contains("loopback") && error.contains(&text[..4]), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_long_weirs_own_logs_are_kept_is_checked() {
+        let engine = |text: &str| load(&format!("[engine]\n{text}\n")).expect("texts").engine;
+        let kept = engine("row_retention = \"2h\"\nalarm_retention = \"forever\"");
+        let age = Some(Duration::from_secs(7200));
+        let expected = [(InternalLog::Rows, Retention { age, bytes: None })].into();
+        assert_eq!(kept.retention().expect("fine"), expected);
+        for text in ["row_retention = \"0s\"", "alarm_retention = \"a year\""] {
+            let error = engine(text).retention().expect_err(text).to_string();
+            assert!(error.contains(&text[..13]), "{error}");
         }
     }
 

@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
 use weir_engine::runtime::outages::Outages;
-use weir_engine::runtime::rules::Rules;
-use weir_engine::runtime::task::CheckpointPolicy;
+use weir_engine::runtime::rules::{RuleBounds, Rules};
 use weir_engine::tables::latest::LatestTables;
 use weir_engine::tables::reference::ReferenceTables;
 use weir_ingest::doors::kafka::KafkaDoor;
@@ -90,6 +89,9 @@ impl Server {
         let references = Arc::new(ReferenceTables::open(Arc::clone(&log))?);
         let rules = start_rules(&config, &log, &references).await?;
         let deliverer = Deliverer::start(Arc::clone(&log), delivery(&config)?)?;
+        // Whoever needs old rows holds them now.
+        log.begin_retention();
+        let watched = Arc::clone(&rules);
         let executor = Executor::new(Arc::clone(&log), Arc::clone(&references), rules, deliverer);
         let latest = Arc::new(LatestTables::new(Arc::clone(&log)));
         let live = LiveHub::start(Arc::clone(&log));
@@ -132,7 +134,7 @@ impl Server {
             }
         });
         let latest = tokio::spawn(read_latest(latest));
-        let outages = tokio::spawn(watch_partitions(Arc::clone(&log)));
+        let outages = tokio::spawn(watch(Arc::clone(&log), watched));
         Ok(Self { address, log, executor, live, latest, outages, serving, shutdown, mqtt, kafka })
     }
 
@@ -186,6 +188,7 @@ async fn open_log(config: &Config, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -
         segment_age_max: config.segment_age_max(),
         linger: Duration::from_micros(config.ingest.linger_us),
         room: config.ingest.room,
+        retention: config.engine.retention()?,
         ..LogConfig::new(&config.data)
     };
     let directory = config.data.display().to_string();
@@ -201,11 +204,14 @@ async fn start_rules(
     log: &Arc<Log>,
     references: &Arc<ReferenceTables>,
 ) -> Result<Arc<Rules>> {
-    let (policy, memory_max) = (CheckpointPolicy::default(), config.engine.rule_memory_max);
+    let bounds = RuleBounds {
+        memory_max: config.engine.rule_memory_max,
+        hold_bytes_max: config.engine.hold_bytes_max,
+        ..RuleBounds::default()
+    };
     let (log, references) = (Arc::clone(log), Arc::clone(references));
     let rules =
-        tokio::task::spawn_blocking(move || Rules::open_with(log, references, policy, memory_max))
-            .await;
+        tokio::task::spawn_blocking(move || Rules::open_with(log, references, bounds)).await;
     rules.context("starting the rules ended badly")?.map_err(|error| anyhow!("{error}"))
 }
 
@@ -213,7 +219,8 @@ fn delivery(config: &Config) -> Result<DeliverConfig> {
     let allow: Result<Vec<Allow>, _> =
         config.engine.webhook_allow.iter().map(|text| text.parse()).collect();
     let allow = allow.context("engine.webhook_allow")?;
-    Ok(DeliverConfig { allow, ..DeliverConfig::default() })
+    let hold_bytes_max = config.engine.hold_bytes_max;
+    Ok(DeliverConfig { allow, hold_bytes_max, ..DeliverConfig::default() })
 }
 
 /// What all doors have together: one log, one budget, one recorder.
@@ -272,11 +279,13 @@ async fn read_latest(latest: Arc<LatestTables>) {
     }
 }
 
-async fn watch_partitions(log: Arc<Log>) {
+/// Looks after the partitions, and after what is held of them.
+async fn watch(log: Arc<Log>, rules: Arc<Rules>) {
     let mut outages: Option<Outages> = None;
     loop {
-        let (log, watched) = (Arc::clone(&log), outages.take());
+        let (log, watched, rules) = (Arc::clone(&log), outages.take(), Arc::clone(&rules));
         let looked = tokio::task::spawn_blocking(move || {
+            rules.look_after_holds()?;
             let mut outages = watched.map_or_else(|| Outages::open(&log), Ok)?;
             outages.watch().map(|()| outages)
         });

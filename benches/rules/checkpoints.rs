@@ -10,6 +10,7 @@ use crate::race::median;
 use crate::rule::Rule;
 use crate::windows::{Q1, Q2};
 use crate::workload::Workload;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_engine::runtime::checkpoint::{Snapshot, entries, output_ends};
@@ -38,6 +39,7 @@ fn snapshot(log: &Log, rule: &Rule, runner: &Runner, input: &Input) -> Option<Sn
         watermark: None,
         totals: Counts::default(),
         state: runner.state()?,
+        rereads: BTreeMap::new(),
     })
 }
 

@@ -15,6 +15,7 @@ pub mod checkpoint; // the state of a rule, kept
 pub mod sink; // the stream that a rule writes
 pub mod follower; // one rule over its log, step by step
 pub mod task; // a thread for each rule
+pub mod holds; // what retention may not take
 pub mod downtime; // what is said after the server was down
 pub mod backtest; // what a rule would have raised
 pub mod explain; // what an alarm rested on

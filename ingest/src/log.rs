@@ -56,7 +56,7 @@ pub use errors::{
     AppendError, CatalogError, GroupError, OpenError, ReadError, StreamChangeError, TrimError,
 };
 pub use groups::GroupPosition;
-pub use holds::{HeldBy, Hold};
+pub use holds::{HOLD_BYTES_MAX, HeldBy, Hold};
 pub use internal::InternalLog;
 pub use measured::{Distribution, Measure, Measured, Refused};
 pub use partition::Partition;
@@ -65,6 +65,7 @@ pub use producer::{ProducerId, Source};
 pub use reader::PartitionReader;
 pub use receipt::{AppendResult, Appended, Receipt};
 pub use repair::{Lost, RepairMode, Repaired, repair};
+pub use retention::{ReleasedHold, Removed};
 pub use room::{Room, RoomMarks};
 pub use scrub::{Scrubbed, Unreadable};
 pub use streams::{Learned, NameCounts, Route, Stream, Streams};
@@ -86,6 +87,7 @@ use segment::Syncing;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -290,6 +292,28 @@ impl Log {
     /// When the next tick is due, for a caller that moves the clock itself.
     pub fn next_tick(&self) -> Option<AppendTime> {
         self.streams.all().iter().filter_map(|stream| stream.ticks().lock().next_due()).min()
+    }
+
+    /// From now on what retention does not keep is removed by itself. Before, whoever needs old rows
+    /// takes a hold.
+    pub fn begin_retention(&self) {
+        self.env.removals.begun.store(true, Ordering::SeqCst);
+    }
+
+    /// What retention did since the start.
+    pub fn removed(&self) -> Removed {
+        self.env.removals.now()
+    }
+
+    /// The holds that were taken away since the last call.
+    pub fn take_released(&self) -> Vec<ReleasedHold> {
+        self.env.removals.untold.lock().drain(..).collect()
+    }
+
+    /// How weir's own logs are kept.
+    pub fn retention_of(&self, which: InternalLog) -> Retention {
+        let policy = self.env.config.retention.get(&which).copied();
+        policy.filter(|_| which.may_expire()).unwrap_or_default()
     }
 
     /// Closes segments that have become old and removes what retention does not keep; how many.

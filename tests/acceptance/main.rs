@@ -28,6 +28,7 @@ mod real; // real readings
 mod refusals; // what is wrong is refused with a sentence
 mod replace; // a new version of a rule that runs
 mod replay; // S3: cut and restarted
+mod retention; // what is old goes, what is needed stays
 mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does

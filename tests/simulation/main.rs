@@ -5,6 +5,7 @@
 //! Elsewhere: the log without rules is on trial in `tests/log`.
 
 mod oracle;
+mod removed;
 mod rules;
 #[path = "../log/seeds.rs"]
 mod seeds;
@@ -29,8 +30,10 @@ fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
     let checkpoints = sum(|f| f.checkpoints);
     let outages = sum(|f| f.outages);
     let kept = sum(|f| f.kept);
+    let removed = sum(|f| f.removed);
     println!(
-        "{lives} lives, {replacements} replacements, {checkpoints} checkpoints, {outages} outages, {transitions} transitions"
+        "{lives} lives, {replacements} replacements, {checkpoints} checkpoints, {outages} outages, \
+         {transitions} transitions, {removed} segments removed"
     );
     if seeds.len() as u64 >= SEEDS {
         assert!(lives > 2 * SEEDS && transitions > SEEDS, "{lives} {transitions}");
@@ -38,5 +41,6 @@ fn after_power_cuts_the_alarm_log_is_that_of_an_uninterrupted_run() {
         assert!(checkpoints > SEEDS, "{checkpoints}");
         assert!(outages > SEEDS, "{outages}");
         assert!(kept > SEEDS * rules::RULES.len() as u64 * 9 / 10, "{kept} states at the end");
+        assert!(removed > SEEDS, "{removed} segments removed");
     }
 }

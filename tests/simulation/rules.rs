@@ -1,33 +1,40 @@
-//! One seed of rules over a disk that forgets: readings, ticks, power cuts at any call, restarts.
+//! One seed of rules over a disk that forgets: readings, ticks, power cuts at any call, restarts; in every
+//! third seed also retention.
 //!
 //! Promise (P6, S3): what the alarm log holds in the end is what an uninterrupted run over the same
 //! final log gives: the same ids in the same order, none twice. A checkpoint that the catalog names is
-//! there whole, whenever the power was cut.
+//! there whole, whenever the power was cut. Where retention removes rows, the final log is the one with
+//! all of them put back.
 
 use super::oracle::{first_difference, reference, same_readings, written};
+use super::removed::{Removed, forget_starts};
 use arrow::array::{
     Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::datatypes::{Field, Schema};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_engine::alarms::{Command, PartitionPlace, command_rows};
 pub(crate) use weir_engine::runtime::definition::relations;
 use weir_engine::runtime::definition::{StoredRule, parse_rule, planned};
-use weir_engine::runtime::follower::{Followed, Follower};
+use weir_engine::runtime::follower::{Followed, Follower, OUTPUTS};
+use weir_engine::runtime::holds::RuleHold;
+use weir_engine::runtime::runner::RunnerState;
 use weir_engine::runtime::{checkpoint, outages};
 use weir_engine::sql::{StartFrom, Statement, parse_statements};
 use weir_engine::tables::reference::{ReferenceTables, TableChange, TableDefinition};
 use weir_ingest::io::{Clock, SimulatedClock, SimulatedDisk};
 use weir_ingest::log::{InternalLog, Log, LogConfig, Stream};
 use weir_ingest::model::reading::{Hidden, stored_schema};
-use weir_ingest::model::{EventTime, PartitionId};
+use weir_ingest::model::{EventTime, PartitionId, Retention, StreamDefinition};
 
 const STREAM: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
      WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds')";
+const RETAINED: &str = "CREATE STREAM climate (temperature DOUBLE) TOPIC '/floor/{floor}/room/{room}' \
+     WITH (partitions = 2, lateness = '2 seconds', idle = '4 seconds', retention = '6 seconds')";
 const TABLE: &str = "CREATE TABLE weights (floor TEXT PRIMARY KEY, weight DOUBLE)";
 pub(crate) const RULES: [&str; 15] = [
     "CREATE RULE hot KEY (floor) START FROM EARLIEST RAISE WHEN temperature > 27 \
@@ -139,6 +146,8 @@ pub(crate) struct Followings {
     pub(crate) outages: u64,
     /// Rules whose state could be kept in the end.
     pub(crate) kept: u64,
+    /// Segments that retention removed and that were put back.
+    pub(crate) removed: u64,
 }
 
 struct World {
@@ -150,6 +159,8 @@ struct World {
     checkpoints: u64,
     outages: u64,
     kept: u64,
+    /// Retention is on; what it removed.
+    removed: Option<Removed>,
 }
 
 /// One process: a log and the rules that follow it.
@@ -159,6 +170,7 @@ struct Life {
     references: ReferenceTables,
     stored: Vec<StoredRule>,
     followers: Vec<Follower>,
+    holds: Vec<RuleHold>,
 }
 
 /// Runs one seed.
@@ -172,6 +184,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         checkpoints: 0,
         outages: 0,
         kept: 0,
+        removed: seed.is_multiple_of(3).then(Removed::default),
     };
     let mut followings = Followings::default();
     let mut steps = 0;
@@ -189,7 +202,7 @@ pub(crate) fn run(seed: u64) -> Result<Followings, String> {
         world.disk.behave();
         world.disk.restart();
     }
-    followings.transitions = world.check()?;
+    (followings.transitions, followings.removed) = world.check()?;
     followings.replacements = world.replacements;
     followings.checkpoints = world.checkpoints;
     followings.outages = world.outages;
@@ -214,33 +227,39 @@ impl World {
         self.clock.advance(Duration::from_millis(1));
         let disk = Arc::new(self.disk.clone());
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let log = Log::open_manual(disk, clock, LogConfig::new("/weir")).map_err(text)?;
+        let log = Log::open_manual(disk, clock, self.config()).map_err(text)?;
         let stream = match log.streams().get("climate") {
             Some(stream) => stream,
-            None => log.create_stream(declared()).map_err(text)?,
+            None => log.create_stream(self.declared()).map_err(text)?,
         };
         let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
         if references.get("weights").is_none() {
             change(&log, &TableChange::Create(Arc::new(weights())))?;
         }
         let references = ReferenceTables::open(Arc::clone(&log)).map_err(text)?;
-        let (mut all, mut followers) = (Vec::new(), Vec::new());
+        let (mut all, mut followers, mut holds) = (Vec::new(), Vec::new(), Vec::new());
         for (rule, uid) in RULES.iter().zip(1..) {
             let planned = planned(parse_rule(rule).map_err(text)?, &relations(&log, &references));
             let planned = planned.map_err(text)?;
             let name = planned.statement.name.clone();
-            let stored: StoredRule = match log.catalog().get("rules", &name).map_err(text)? {
-                Some(value) => serde_json::from_slice(&value).map_err(text)?,
+            let (stored, hold) = match log.catalog().get("rules", &name).map_err(text)? {
+                Some(value) => {
+                    let stored: StoredRule = serde_json::from_slice(&value).map_err(text)?;
+                    let hold = RuleHold::of_stored(&log, &name, &stored, u64::MAX);
+                    (stored, hold.map_err(text)?)
+                }
                 None => {
                     if let Some(into) = &planned.plan.into
                         && log.streams().get(&name).is_none()
                     {
                         log.create_stream((*into.stream).clone()).map_err(text)?;
                     }
+                    let hold = RuleHold::of_all(&log, &planned, u64::MAX);
                     let stored = StoredRule::starting(&log, &planned, uid, StartFrom::Now);
+                    hold.follow(&stored).map_err(text)?;
                     let value = serde_json::to_vec(&stored).map_err(text)?;
                     log.catalog().put("rules", &name, &value).map_err(text)?;
-                    stored
+                    (stored, hold)
                 }
             };
             for entry in checkpoint::entries(&log, stored.uid).map_err(text)? {
@@ -252,8 +271,52 @@ impl World {
             follower.read_written(&log)?;
             followers.push(follower);
             all.push(stored);
+            holds.push(hold);
         }
-        Ok(Life { log, stream, references, stored: all, followers })
+        Ok(Life { log, stream, references, stored: all, followers, holds })
+    }
+
+    fn config(&self) -> LogConfig {
+        let config = LogConfig::new("/weir");
+        if self.removed.is_none() {
+            return config;
+        }
+        let retention = Retention { age: Some(Duration::from_secs(6)), bytes: None };
+        LogConfig {
+            segment_bytes_max: 2048,
+            segment_age_max: Duration::from_secs(4),
+            retention: OUTPUTS.map(|which| (which, retention)).into_iter().collect(),
+            ..config
+        }
+    }
+
+    fn declared(&self) -> StreamDefinition {
+        declared(if self.removed.is_some() { RETAINED } else { STREAM })
+    }
+
+    /// What is old goes, as far as no rule needs it.
+    fn retain(&mut self, life: &Life) -> Result<(), String> {
+        if let Some(removed) = &mut self.removed {
+            removed.look(&self.disk, &life.log)?;
+            life.log.step_retention();
+        }
+        Ok(())
+    }
+
+    /// The log as it would be without retention, to be read; and how many segments that brought back.
+    fn whole(&mut self, life: Life) -> Result<(Arc<Log>, u64), String> {
+        let Life { log, stream, references, stored, followers, holds } = life;
+        let Some(removed) = self.removed.take() else { return Ok((log, 0)) };
+        // Nobody has the directory open any more.
+        drop((stream, references, stored, followers, holds));
+        let config = LogConfig { retention: BTreeMap::new(), ..self.config() };
+        forget_starts(&log)?;
+        log.stop();
+        drop(log);
+        let back = removed.put_back(&self.disk)?;
+        let (disk, clock) = (Arc::new(self.disk.clone()), Arc::clone(&self.clock));
+        let log = Log::open_read_only(disk, clock as Arc<dyn Clock>, config).map_err(text)?;
+        Ok((log, back))
     }
 
     /// Another version in the place of a rule.
@@ -264,8 +327,11 @@ impl World {
         let name = statement.name.clone();
         let planned = planned(statement, &relations(&life.log, &life.references));
         let planned = planned.map_err(text)?;
+        let meanwhile = RuleHold::of_all(&life.log, &planned, u64::MAX);
         let stored = StoredRule::replacing(&life.stored[which], &life.log, &planned);
         let version = stored.open(&life.log, &planned).map_err(text)?;
+        life.holds[which].follow(&stored).map_err(text)?;
+        drop(meanwhile);
         let value = serde_json::to_vec(&stored).map_err(text)?;
         life.log.catalog().put("rules", &name, &value).map_err(text)?;
         life.followers[which].replace_by(version);
@@ -306,6 +372,7 @@ impl World {
             6 if self.rng.random_bool(0.4) => self.replace(life)?,
             7 if self.rng.random_bool(0.3) => self.weigh(life)?,
             8 if self.rng.random_bool(0.6) => self.outage(life)?,
+            9 if self.removed.is_some() && self.rng.random_bool(0.4) => self.retain(life)?,
             _ => {
                 let which = self.rng.random_range(0..life.followers.len());
                 self.follow(life, which)?;
@@ -368,22 +435,27 @@ impl World {
     }
 
     /// The last process follows to the end; then its alarm log is held against the reference.
-    fn check(&mut self) -> Result<u64, String> {
+    fn check(&mut self) -> Result<(u64, u64), String> {
         let mut life = self.open()?;
         for which in 0..life.followers.len() {
             self.follow(&mut life, which)?;
         }
+        // By now most of what the rules no longer need is old.
+        self.clock.advance(Duration::from_secs(60));
+        self.retain(&life)?;
+        let states: Vec<Option<RunnerState>> =
+            life.followers.iter().map(|f| f.snapshot(&life.log).map(|s| s.state)).collect();
+        let (log, back) = self.whole(life)?;
         let mut transitions = 0;
-        for (which, rule) in RULES.into_iter().enumerate() {
+        for (rule, state) in RULES.into_iter().zip(states) {
             let name = parse_rule(rule).map_err(text)?.name;
-            let written = written(&life.log, &name)?;
+            let written = written(&log, &name)?;
             let ids: HashSet<&str> = written.iter().map(|t| t.id.as_str()).collect();
             if ids.len() != written.len() {
                 return Err(format!("P6: rule {name} wrote an id twice"));
             }
-            let (reference, expected, derived) = reference(&life.log, &name)?;
-            same_readings(&life.log, &name, &derived)?;
-            let state = life.followers[which].snapshot(&life.log).map(|s| s.state);
+            let (reference, expected, derived) = reference(&log, &name)?;
+            same_readings(&log, &name, &derived)?;
             self.kept += u64::from(state.is_some());
             let bytes = |state| serde_json::to_string(&state).map_err(text);
             let (state, expected) = (bytes(state)?, bytes(expected)?);
@@ -400,7 +472,7 @@ impl World {
             }
             transitions += written.len() as u64;
         }
-        Ok(transitions)
+        Ok((transitions, back))
     }
 }
 
@@ -413,6 +485,7 @@ impl World {
                 && let Some(snapshot) = life.followers[which].snapshot(&life.log)
             {
                 checkpoint::save(&life.log, &snapshot).map_err(text)?;
+                life.holds[which].keep().map_err(text)?;
                 self.checkpoints += 1;
             }
             match life.followers[which].follow(None)? {
@@ -460,8 +533,8 @@ fn durable(log: &Log, which: InternalLog, batch: RecordBatch) -> Result<(), Stri
     }
 }
 
-fn declared() -> weir_ingest::model::StreamDefinition {
-    match parse_statements(STREAM).expect("it is SQL").pop() {
+fn declared(stream: &str) -> StreamDefinition {
+    match parse_statements(stream).expect("it is SQL").pop() {
         Some(Statement::CreateStream { definition, .. }) => definition,
         other => panic!("not a stream: {other:?}"),
     }

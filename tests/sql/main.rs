@@ -15,6 +15,9 @@ mod faults;
 mod header;
 mod line;
 #[cfg(debug_assertions)]
+#[path = "../simulation/removed.rs"]
+mod removed;
+#[cfg(debug_assertions)]
 #[path = "../simulation/oracle.rs"]
 mod oracle;
 mod replayed;

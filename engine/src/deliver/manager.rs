@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
-use weir_ingest::log::{InternalLog, Log};
+use weir_ingest::log::{HOLD_BYTES_MAX, InternalLog, Log};
 
 /// Redeliveries one subscription may have waiting.
 const COMMANDS_MAX: usize = 64;
@@ -41,6 +41,8 @@ pub struct DeliverConfig {
     pub cursor_commit_every: Duration,
     /// How long a stop waits for requests under way.
     pub stop_grace: Duration,
+    /// Bytes of an internal log that a subscription may keep beyond what retention keeps.
+    pub hold_bytes_max: u64,
 }
 
 impl Default for DeliverConfig {
@@ -51,6 +53,7 @@ impl Default for DeliverConfig {
             bounds: Bounds::default(),
             cursor_commit_every: Duration::from_millis(50),
             stop_grace: Duration::from_secs(2),
+            hold_bytes_max: HOLD_BYTES_MAX,
         }
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Found {
     pub(super) transition: Transition,
 }
 
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Read {
+    Found(Box<Found>),
+    /// These rows are gone.
+    Removed {
+        from: Offset,
+        to: Offset,
+    },
+}
+
 impl Tail {
     pub(super) fn new(log: &Log, source: Source, which: InternalLog, progress: Progress) -> Self {
         let partition = Arc::clone(log.internal(which));
@@ -42,11 +53,11 @@ impl Tail {
     }
 
     /// The next transition not finished; `None` at the durable end, for now.
-    pub(super) fn next(&mut self) -> Result<Option<Found>, ReadError> {
+    pub(super) fn next(&mut self) -> Result<Option<Read>, ReadError> {
         loop {
             while let Some(found) = self.rows.pop_front() {
                 if let Some(attempts) = self.progress.attempts(found.offset) {
-                    return Ok(Some(Found { attempts, ..found }));
+                    return Ok(Some(Read::Found(Box::new(Found { attempts, ..found }))));
                 }
             }
             if self.reader.position() >= self.partition.ends().durable_end {
@@ -56,8 +67,10 @@ impl Tail {
                 None => return Ok(None),
                 Some(entry) => {
                     let (base, logged_us) = (entry.base_offset, entry.append_time.0);
-                    if let EntryBody::Rows(batch) = entry.body {
-                        self.rows = transitions(&batch, base, logged_us);
+                    match entry.body {
+                        EntryBody::Rows(batch) => self.rows = transitions(&batch, base, logged_us),
+                        EntryBody::Gap { from, to } => return Ok(Some(Read::Removed { from, to })),
+                        EntryBody::Tick { .. } | EntryBody::Restart { .. } => {}
                     }
                 }
             }

@@ -13,7 +13,7 @@ use super::queue::{Burial, Offer, Place, Queue, Settled, Source, Step};
 use super::records::{Delivery, dead_letter_row, delivery_row};
 use super::sender::Sender;
 use super::subscription::{CURSORS, Cursor, SUBSCRIPTIONS, Subscription};
-use super::tail::{Found, Tail};
+use super::tail::{Found, Read, Tail};
 use crate::alarms::Transition;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use weir_ingest::io::Clock;
-use weir_ingest::log::{CatalogError, InternalLog, Log};
+use weir_ingest::log::{CatalogError, Hold, InternalLog, Log};
 use weir_ingest::model::Offset;
 
 /// How long to wait before the log or the catalog is tried again.
@@ -78,6 +78,8 @@ pub(super) struct Worker {
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     committed: Cursor,
     commit: Commit,
+    /// What is not delivered yet is kept.
+    hold: Hold,
     /// Not before this time are the logs read: something went wrong with one.
     read_not_before_us: i64,
     wires: Wires,
@@ -101,6 +103,10 @@ impl Worker {
         sender: Arc<Sender>,
         wires: Wires,
     ) -> Self {
+        let name = &subscription.statement.name;
+        let hold = log.hold(&format!("subscription {name}"), config.hold_bytes_max);
+        log.internal(InternalLog::Alarms).hold(&hold, cursor.alarms.cursor());
+        log.internal(InternalLog::Rows).hold(&hold, cursor.rows.cursor());
         let tails = [
             Tail::new(&log, Source::Alarms, InternalLog::Alarms, cursor.alarms.clone()),
             Tail::new(&log, Source::Rows, InternalLog::Rows, cursor.rows.clone()),
@@ -121,6 +127,7 @@ impl Worker {
             under_way: FuturesUnordered::new(),
             committed: cursor,
             commit: Commit::default(),
+            hold,
             read_not_before_us: i64::MIN,
             wires,
         }
@@ -204,7 +211,10 @@ impl Worker {
         for index in 0..self.tails.len() {
             while self.queue.has_room() {
                 match self.tails[index].next() {
-                    Ok(Some(found)) => self.consider(self.tails[index].source(), found, now_us),
+                    Ok(Some(Read::Found(found))) => {
+                        self.consider(self.tails[index].source(), *found, now_us);
+                    }
+                    Ok(Some(Read::Removed { from, to })) => self.missed(from, to),
                     Ok(None) => break,
                     Err(error) => {
                         warn!(subscription = %self.subscription.statement.name, %error, "cannot read");
@@ -216,6 +226,15 @@ impl Worker {
             let tail = &self.tails[index];
             self.queue.pass(tail.source(), tail.read_to());
         }
+    }
+
+    /// It was so far behind that its hold was taken away; it goes on with what is left.
+    fn missed(&self, from: Offset, to: Offset) {
+        let name = &self.subscription.statement.name;
+        warn!(subscription = %name, %from, %to, "removed by retention before they were read");
+        self.wires.shown.lock().last_outcome = Some(format!(
+            "rows {from} to {to} were removed by retention before they were delivered"
+        ));
     }
 
     fn consider(&mut self, source: Source, found: Found, now_us: i64) {
@@ -328,7 +347,7 @@ impl Worker {
             Done::Committed { cursor, result } => {
                 self.commit.under_way = false;
                 match result {
-                    Ok(()) => self.committed = cursor,
+                    Ok(()) => self.let_go_before(cursor),
                     Err(error) => {
                         warn!(subscription = %self.subscription.statement.name, %error, "cursor not kept");
                         self.commit.urgent = true;
@@ -338,6 +357,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// What comes before a cursor that is kept is not needed any more.
+    fn let_go_before(&mut self, cursor: Cursor) {
+        let keep = |which, from| self.hold.keep(self.log.internal(which).uid(), from);
+        keep(InternalLog::Alarms, cursor.alarms.cursor());
+        keep(InternalLog::Rows, cursor.rows.cursor());
+        self.committed = cursor;
     }
 
     fn settle(

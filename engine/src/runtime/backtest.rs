@@ -10,6 +10,7 @@ pub use report::{KeyReport, TestReport};
 
 use super::definition::{Planned, RULES, StoredRule, parse_rule, planned, relations};
 use super::feed::{Feed, Next};
+use super::holds::RuleHold;
 use super::runner::Runner;
 use super::versions::Version;
 use crate::sql::{RuleStatement, SqlError, StartFrom, TestOver, TestStatement, TestedRule};
@@ -97,6 +98,8 @@ fn run(
     span: Span,
     halted: &dyn Fn() -> Option<SqlError>,
 ) -> Result<TestReport, SqlError> {
+    // What is read stays until the test is over.
+    let _hold = RuleHold::of_all(log, planned, u64::MAX);
     // No stored rule has this uid: what operators said to the alarms of others is not for this one.
     let stored = StoredRule {
         commands: log.internal(InternalLog::Commands).ends().log_start,

@@ -45,6 +45,9 @@ pub struct Snapshot {
     pub totals: Counts,
     /// The state.
     pub state: RunnerState,
+    /// First offset of each partition that is read again from here, by stream; for the catalog alone.
+    #[serde(skip)]
+    pub rereads: BTreeMap<String, Vec<Offset>>,
 }
 
 /// What the catalog says of a checkpoint.
@@ -70,6 +73,18 @@ pub struct Entry {
     pub bytes: u64,
     /// BLAKE3 of its content, in hex.
     pub hash: String,
+    /// What a rule that goes on from it reads; where it is not known, all from the rule's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
+}
+
+/// From where on a rule reads its inputs and its outputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// First offset of each partition, by stream.
+    pub streams: BTreeMap<String, Vec<Offset>>,
+    /// First offset of each internal log with outputs, by name.
+    pub outputs: BTreeMap<String, Offset>,
 }
 
 /// Why a rule cannot go on from its checkpoint.
@@ -116,6 +131,7 @@ pub fn save(log: &Log, snapshot: &Snapshot) -> Result<Entry, CheckpointError> {
         file: name,
         bytes: bytes.len() as u64,
         hash: blake3::hash(&bytes).to_hex().to_string(),
+        needs: Some(Needs { streams: snapshot.rereads.clone(), outputs: snapshot.outputs.clone() }),
     };
     entries.push(entry.clone());
     let old: Vec<Entry> = entries.drain(..entries.len().saturating_sub(KEPT)).collect();

@@ -6,6 +6,7 @@
 use super::checkpoint::{self, Snapshot};
 use super::feed::{Feed, FeedEnds, FeedStart};
 use super::follower::Follower;
+use super::holds::check_there;
 use super::outages::out_before;
 use super::runner::{Runner, TOPIC_COLUMN, key_columns};
 use super::versions::{Version, Versions};
@@ -45,6 +46,9 @@ pub struct StoredRule {
     pub series: BTreeMap<String, usize>,
     /// First offset of internal/commands.
     pub commands: Offset,
+    /// Its outputs are written from there on, by the name of their log.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Offset>,
     /// Partitions that were out there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub out: BTreeSet<PartitionPlace>,
@@ -220,6 +224,7 @@ impl StoredRule {
             // What cannot be read now stops the rule when it follows internal/commands.
             out: out_before(log, commands).unwrap_or_default(),
             commands,
+            outputs: checkpoint::output_ends(log),
             dropped_at: None,
             replaces: None,
         }
@@ -304,8 +309,14 @@ impl StoredRule {
                 let versions = self.open_from(log, planned, &snapshot)?;
                 Ok(Follower::resuming(versions, snapshot))
             }
-            None => Ok(Follower::new(self.open_all(log, planned)?)),
+            None => Ok(self.from_start(self.open_all(log, planned)?)),
         }
+    }
+
+    /// The rule over its log from its start.
+    pub fn from_start(&self, versions: Versions) -> Follower {
+        let outputs = self.versions().first().map(|first| first.outputs.clone());
+        Follower::new(versions).written_from(outputs.unwrap_or_default())
     }
 
     /// Its identity.
@@ -370,6 +381,7 @@ fn feed(log: &Log, planned: &Planned, from: &FeedEnds) -> Result<Feed, SqlError>
         else {
             return Err(SqlError::new(format!("the stream '{name}' is gone")));
         };
+        check_there(&stream, offsets, &planned.statement.name)?;
         let (definition, offsets) = (Arc::clone(definition), offsets.clone());
         streams.push(FeedStart { stream, definition, offsets });
     }

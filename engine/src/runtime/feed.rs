@@ -41,6 +41,20 @@ impl Lane1 {
     }
 }
 
+impl Lane1 {
+    /// Nothing was removed between `from`, where the reader stood, and what it read. Rows that a repair
+    /// found lost are an input: their gap stands in the log.
+    fn check_whole(&self, from: Offset) -> Result<(), ReadError> {
+        let Some(head) = &self.head else { return Ok(()) };
+        let jumped = matches!(head.body, EntryBody::Gap { .. }) || head.base_offset > from;
+        if !jumped {
+            return Ok(());
+        }
+        let (partition, to) = (self.partition.id(), self.partition.ends().log_start);
+        if to > from { Err(ReadError::Removed { partition, from, to }) } else { Ok(()) }
+    }
+}
+
 /// All inputs of one rule.
 #[derive(Debug)]
 pub struct Feed {
@@ -113,7 +127,9 @@ impl Feed {
             if lane.head.is_none() {
                 // The bound is read first: whatever it covers is visible to the read that follows.
                 let bound = lane.partition.ends().safe_time;
+                let from = lane.reader.position();
                 lane.head = lane.reader.next()?;
+                lane.check_whole(from)?;
                 if lane.head.is_none() {
                     safe = safe.min(bound);
                 }

@@ -5,6 +5,7 @@
 //! loop in simulation.
 
 use super::checkpoint::{self, Snapshot};
+use super::holds::check_told;
 use super::marks::Marks;
 use super::outputs::{Outputs, encode_errors, encode_late, ordinals_written};
 use super::runner::Runner;
@@ -134,6 +135,12 @@ impl Follower {
         Self { memory_max, ..self }
     }
 
+    /// Its outputs are looked for from there on, by the name of their log; without this from the start.
+    #[must_use]
+    pub fn written_from(self, outputs: BTreeMap<String, Offset>) -> Self {
+        Self { written_from: outputs, ..self }
+    }
+
     /// A rule that goes on from a checkpoint; `versions` begin with the one that it is of.
     pub fn resuming(versions: Versions, snapshot: Snapshot) -> Self {
         let Snapshot { outputs: written_from, totals, .. } = snapshot;
@@ -145,6 +152,7 @@ impl Follower {
     pub fn snapshot(&self, log: &Log) -> Option<Snapshot> {
         let (state, ends, taken) = self.versions.state()?;
         let runner = self.runner();
+        let rereads = runner.rereads(&state, &ends);
         let watermark = runner.progress().rule_watermark();
         Some(Snapshot {
             uid: runner.identity().uid,
@@ -156,6 +164,7 @@ impl Follower {
             watermark: (watermark > NEVER).then_some(EventTime(watermark)),
             totals: self.totals,
             state,
+            rereads,
         })
     }
 
@@ -340,9 +349,9 @@ fn each_batch(
     mut take: impl FnMut(&RecordBatch) -> Result<(), String>,
 ) -> Result<(), String> {
     let partition = log.internal(which);
-    let start = partition.ends().log_start;
-    let mut reader =
-        partition.reader(from.get(which.name()).map_or(start, |from| *from.max(&start)));
+    let from = from.get(which.name()).copied().unwrap_or_default();
+    check_told(log, which, from)?;
+    let mut reader = partition.reader(from);
     while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
         if let EntryBody::Rows(batch) = &entry.body {
             take(batch)?;

@@ -123,7 +123,11 @@ impl Outages {
                 told.extend(self.take(&command, at, entry.append_time)?);
             }
         }
-        told.retain(|transition| !self.written.remove(&transition.id));
+        // What was written before the oldest alarm kept is not written again.
+        let gone = self.log.internal(InternalLog::Alarms).newest_removed();
+        told.retain(|t| {
+            !self.written.remove(&t.id) && gone.is_none_or(|gone| t.append_time > gone)
+        });
         Ok(match told.is_empty() {
             true => Vec::new(),
             false => vec![(InternalLog::Alarms, transition_rows::encode(&told))],

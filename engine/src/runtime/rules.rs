@@ -17,6 +17,7 @@ use super::checkpoint;
 use super::definition::{Planned, RULES, StoredRule, forget, planned, relations};
 use super::downtime::note_downtime;
 use super::follower::{Follower, RULE_MEMORY_MAX};
+use super::holds::{RuleHold, note_released};
 use super::task::{CheckpointPolicy, Progressed, RuleState, RuleTask};
 use super::versions::Versions;
 use crate::alarms::StaleAlarms;
@@ -29,7 +30,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_ingest::log::Log;
+use weir_ingest::log::{HOLD_BYTES_MAX, Log};
 use weir_ingest::model::{AppendTime, Offset};
 
 /// The rules over one log.
@@ -40,9 +41,29 @@ pub struct Rules {
     running: Mutex<BTreeMap<String, Arc<Rule>>>,
     /// One change of a rule at a time.
     changing: Mutex<()>,
-    policy: CheckpointPolicy,
-    memory_max: usize,
+    bounds: RuleBounds,
     book: Mutex<Book>,
+}
+
+/// How often rules are kept, and how much each may take.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleBounds {
+    /// When checkpoints are made.
+    pub checkpoints: CheckpointPolicy,
+    /// Bytes of a rule's state; it stops beyond.
+    pub memory_max: usize,
+    /// Bytes of a partition that a rule may keep beyond what retention keeps; it stops beyond.
+    pub hold_bytes_max: u64,
+}
+
+impl Default for RuleBounds {
+    fn default() -> Self {
+        Self {
+            checkpoints: CheckpointPolicy::default(),
+            memory_max: RULE_MEMORY_MAX,
+            hold_bytes_max: HOLD_BYTES_MAX,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +72,8 @@ struct Rule {
     /// Every version, the oldest first; none where one cannot be planned any more.
     versions: Vec<Planned>,
     running: Result<Arc<RuleTask>, String>,
+    /// Also of one that does not run: it may be started again.
+    hold: Arc<RuleHold>,
 }
 
 /// One rule, as it is now.
@@ -79,32 +102,30 @@ impl Rules {
     /// # Errors
     /// The catalog cannot be read. A rule that cannot start is listed as failed.
     pub fn open(log: Arc<Log>, references: Arc<ReferenceTables>) -> Result<Arc<Self>, SqlError> {
-        Self::open_with(log, references, CheckpointPolicy::default(), RULE_MEMORY_MAX)
+        Self::open_with(log, references, RuleBounds::default())
     }
 
-    /// As [`Self::open`], with checkpoints as often as that, and each rule's state in so many bytes.
+    /// As [`Self::open`], within other bounds.
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(
         log: Arc<Log>,
         references: Arc<ReferenceTables>,
-        policy: CheckpointPolicy,
-        memory_max: usize,
+        bounds: RuleBounds,
     ) -> Result<Arc<Self>, SqlError> {
         let stored = log.catalog().list(RULES).map_err(refused)?;
         derived::sweep(&log, &stored);
         let rules = Arc::new(Self {
-            book: Mutex::new(Book::new(&log)),
+            book: Mutex::new(Book::new(&log, bounds.hold_bytes_max)),
             log,
             references,
             running: Mutex::default(),
             changing: Mutex::default(),
-            policy,
-            memory_max,
+            bounds,
         });
         for (name, value) in stored {
             let stored: StoredRule = serde_json::from_slice(&value).map_err(refused)?;
-            let rule = rules.restart(stored);
+            let rule = rules.restart(&name, stored)?;
             if let Err(reason) = &rule.running {
                 tracing::error!(rule = %name, %reason, "rule cannot start");
             }
@@ -117,23 +138,32 @@ impl Rules {
 
     /// Bytes that the state of one rule may take.
     pub fn memory_max(&self) -> usize {
-        self.memory_max
+        self.bounds.memory_max
     }
 
-    fn restart(&self, stored: StoredRule) -> Rule {
+    fn restart(&self, name: &str, stored: StoredRule) -> Result<Rule, SqlError> {
+        // First of all, so that what is found to be there stays.
+        let hold = RuleHold::of_stored(&self.log, name, &stored, self.bounds.hold_bytes_max);
+        let hold = Arc::new(hold.map_err(refused)?);
         let planned = stored.planned(&relations(&self.log, &self.references));
         let opened = planned.and_then(|p| Ok((stored.follow(&self.log, &p)?, p)));
         let (running, versions) = match opened {
-            Ok((follower, planned)) => (self.start(&stored, follower), planned),
+            Ok((follower, planned)) => (self.start(&stored, follower, &hold), planned),
             Err(error) => (Err(error), Vec::new()),
         };
-        Rule { stored, versions, running: running.map_err(|e| e.message) }
+        Ok(Rule { stored, versions, running: running.map_err(|e| e.message), hold })
     }
 
-    fn start(&self, stored: &StoredRule, follower: Follower) -> Result<Arc<RuleTask>, SqlError> {
+    fn start(
+        &self,
+        stored: &StoredRule,
+        follower: Follower,
+        hold: &Arc<RuleHold>,
+    ) -> Result<Arc<RuleTask>, SqlError> {
         let log = Arc::clone(&self.log);
-        let follower = follower.within(self.memory_max);
-        let task = RuleTask::start(log, follower, stored.dropped_at, self.policy);
+        let follower = follower.within(self.bounds.memory_max);
+        let (policy, hold) = (self.bounds.checkpoints, Arc::clone(hold));
+        let task = RuleTask::start(log, follower, stored.dropped_at, policy, hold);
         task.map(Arc::new).map_err(refused)
     }
 
@@ -195,12 +225,15 @@ impl Rules {
 
     fn create_planned(&self, name: String, planned: Planned) -> Result<String, SqlError> {
         let uid = self.log.catalog().next_uid(RULES).map_err(refused)?;
+        let hold = RuleHold::of_all(&self.log, &planned, self.bounds.hold_bytes_max);
         let stored = StoredRule::starting(&self.log, &planned, uid, StartFrom::Now);
         let versions = Versions::new(stored.open(&self.log, &planned)?);
+        hold.follow(&stored).map_err(refused)?;
         self.store(&name, &stored)?;
-        let task = self.start(&stored, Follower::new(versions))?;
+        let hold = Arc::new(hold);
+        let task = self.start(&stored, stored.from_start(versions), &hold)?;
         let how = format!("{}; {}", describe(&planned), self.state_of(&planned));
-        let rule = Arc::new(Rule { stored, versions: vec![planned], running: Ok(task) });
+        let rule = Arc::new(Rule { stored, versions: vec![planned], running: Ok(task), hold });
         self.running.lock().insert(name.clone(), Arc::clone(&rule));
         let rule_is = |how: String| format!("rule '{name}' is running: {how}");
         Ok(derived::said(&rule).unwrap_or_else(|| rule_is(how)))
@@ -280,6 +313,16 @@ impl Rules {
     pub fn list(&self) -> Vec<RuleStatus> {
         let now = self.log.append_clock().floor();
         self.running.lock().iter().map(|(name, rule)| rule.status(name, now)).collect()
+    }
+
+    /// What has to be done now and then: the alarms that are open are kept in internal/alarms, and it is
+    /// told whose hold was taken away.
+    /// # Errors
+    /// internal/alarms cannot be read.
+    pub fn look_after_holds(&self) -> Result<(), String> {
+        self.book.lock().catch_up()?;
+        drop(note_released(&self.log));
+        Ok(())
     }
 
     /// By rule, the alarms that rest on sensors which have fallen silent.

@@ -8,6 +8,7 @@ mod keeper;
 pub use keeper::{CheckpointPolicy, Keeper};
 
 use super::follower::{Counts, Followed, Follower, Write};
+use super::holds::RuleHold;
 use super::marks::Mark;
 use super::versions::Version;
 use crate::alarms::{RuleAlarms, StaleAlarms};
@@ -159,6 +160,7 @@ impl RuleTask {
         follower: Follower,
         dropped_at: Option<AppendTime>,
         policy: CheckpointPolicy,
+        hold: Arc<RuleHold>,
     ) -> std::io::Result<Self> {
         let wish = dropped_at.map_or(Wish::Run, Wish::FinishAt);
         let (wish, wished) = watch::channel(wish);
@@ -174,7 +176,9 @@ impl RuleTask {
         let worker = Worker {
             shown: 0,
             changes: log.changes(),
-            keeper: Keeper::new(policy, Arc::clone(&log)),
+            keeper: Keeper::new(policy, Arc::clone(&log)).holding(Arc::clone(&hold)),
+            released: hold.released(),
+            hold,
             log,
             follower,
             wished,
@@ -247,6 +251,8 @@ struct Worker {
     log: Arc<Log>,
     follower: Follower,
     keeper: Keeper,
+    hold: Arc<RuleHold>,
+    released: watch::Receiver<bool>,
     wished: watch::Receiver<Wish>,
     shared: Arc<Shared>,
     changes: watch::Receiver<u64>,
@@ -273,6 +279,9 @@ impl Worker {
     fn follow(&mut self) -> Result<End, String> {
         self.follower.read_written(&self.log)?;
         loop {
+            if *self.released.borrow_and_update() {
+                return Err(self.hold.why_released(&self.follower.runner().identity().name));
+            }
             let wish = *self.wished.borrow_and_update();
             self.changes.borrow_and_update();
             let finish_at = match wish {
@@ -327,15 +336,18 @@ impl Worker {
         self.shared.held.store(false, Ordering::SeqCst);
     }
 
-    // Woken by a commit or a wish.
+    // Woken by a commit, a wish, or when what it would need is not kept any more.
     fn wait(&mut self) {
         let changed = self.changes.changed().fuse();
         let wished = self.wished.changed().fuse();
+        let released = self.released.changed().fuse();
         let (mut changed, mut wished) = (Box::pin(changed), Box::pin(wished));
+        let mut released = Box::pin(released);
         futures::executor::block_on(async {
             futures::select! {
                 ended = changed => drop(ended),
                 ended = wished => drop(ended),
+                ended = released => drop(ended),
             }
         });
     }

@@ -92,6 +92,16 @@ enum PanesState {
     Refill(Vec<LaneEvidence>),
 }
 
+impl WindowsState {
+    /// The first row of each lane that is read again to fill the panes.
+    pub fn rows_again(&self) -> &[LaneEvidence] {
+        match &self.panes {
+            PanesState::Dense(_) => &[],
+            PanesState::Refill(lanes) => lanes,
+        }
+    }
+}
+
 /// The open windows of a rule.
 #[derive(Debug)]
 pub struct Windows {

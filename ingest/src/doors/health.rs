@@ -56,7 +56,9 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
                 let id = partition.id().0.to_string();
                 vec![Label::new("stream", name.clone()), Label::new("partition", id)]
             };
-            metrics.set("weir_partition_durable_end", labels(), partition.ends().durable_end.0);
+            let ends = partition.ends();
+            metrics.set("weir_partition_log_start", labels(), ends.log_start.0);
+            metrics.set("weir_partition_durable_end", labels(), ends.durable_end.0);
             let ready = partition.state() == PartitionState::Ready;
             metrics.set("weir_partition_ready", labels(), u64::from(ready));
             let waiting = partition.waiting_bytes() as u64;

@@ -2,7 +2,7 @@
 //!
 //! Promise: made when somebody asks; the log keeps counting meanwhile.
 
-use crate::log::{Log, Measure, Measured, Refused};
+use crate::log::{Log, Measure, Measured, Refused, Removed};
 use std::fmt::{self, Write};
 
 /// Upper bounds of times in microseconds: from 16 us, doubling, to 16 s.
@@ -63,7 +63,20 @@ pub(super) fn text(log: &Log) -> String {
     let logs = [("streams", log.measured()), ("internal", log.measured_internal())];
     let mut text = String::new();
     write(&mut text, &logs).expect("into a string");
+    retention(&mut text, log.removed()).expect("into a string");
     text
+}
+
+fn retention(text: &mut String, removed: Removed) -> fmt::Result {
+    let Removed { segments, bytes, holds_released } = removed;
+    for (name, n) in [
+        ("weir_log_segments_removed_total", segments),
+        ("weir_log_bytes_removed_total", bytes),
+        ("weir_log_holds_released_total", holds_released),
+    ] {
+        writeln!(text, "# TYPE {name} counter\n{name} {n}")?;
+    }
+    Ok(())
 }
 
 fn write(text: &mut String, logs: &[(&str, &Measured)]) -> fmt::Result {

@@ -223,6 +223,7 @@ fn the_server_is_watched() {
         "weir_requests_total{door=\"readings\",status=\"200\"} 1",
         "weir_request_seconds_count{door=\"readings\"} 1",
         "weir_ingest_bytes_in_flight 0",
+        "weir_partition_log_start{stream=\"sensors\",partition=\"0\"} 0",
         "weir_partition_durable_end{stream=\"sensors\",partition=\"0\"} 1",
         "weir_partition_waiting_bytes{stream=\"sensors\",partition=\"0\"} 0",
     ] {
@@ -250,6 +251,7 @@ fn the_log_tells_its_groups_syncs_and_refusals() {
         "weir_log_sync_seconds_quantile{log=\"internal\",quantile=\"0.5\"}",
         "weir_appends_refused_total{log=\"streams\",reason=\"stopped\"} 1",
         "weir_appends_refused_total{log=\"streams\",reason=\"full\"} 0",
+        "weir_log_segments_removed_total 0",
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }

@@ -8,6 +8,7 @@ use super::format::{self, Feature, Features};
 use super::groups::GroupLedger;
 use super::holds::Holds;
 use super::measured::Measured;
+use super::retention::Removals;
 use super::room::RoomWatch;
 use crate::io::{Clock, Disk};
 use crate::model::{AppendTime, SeriesId};
@@ -32,6 +33,7 @@ pub(super) struct Env {
     pub(super) measured: Measured,
     /// Of weir's own logs.
     pub(super) measured_internal: Measured,
+    pub(super) removals: Removals,
     pub(super) config: LogConfig,
     /// The features the directory is known to use.
     pub(super) features: Mutex<Features>,
@@ -58,6 +60,7 @@ impl Env {
             changes: watch::Sender::new(0),
             measured: Measured::default(),
             measured_internal: Measured::default(),
+            removals: Removals::default(),
             config,
         }))
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with the log, by who has to do something about it.
 
-use crate::model::PartitionId;
+use crate::model::{Offset, PartitionId};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -236,5 +236,15 @@ pub enum ReadError {
         at: u64,
         /// How it was noticed.
         detail: Arc<str>,
+    },
+    /// Rows that are still to be read were removed by retention.
+    #[error("rows {from} to {to} of partition {partition} were removed by retention")]
+    Removed {
+        /// Which.
+        partition: PartitionId,
+        /// The first of them.
+        from: Offset,
+        /// The oldest row there is.
+        to: Offset,
     },
 }

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Bytes of one partition that a rule or a subscription may keep beyond what retention keeps, where
+/// nobody says otherwise.
+pub const HOLD_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
 /// All holds of a log.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
@@ -98,8 +102,8 @@ impl Holds {
     }
 
     /// Releases the holds on a partition that keep more than they may; `kept` gives the bytes that
-    /// retention would remove and a hold from an offset on keeps. Whose they were.
-    pub(super) fn release_over(&self, uid: u64, kept: impl Fn(Offset) -> u64) -> Vec<String> {
+    /// retention would remove and a hold from an offset on keeps. Which they were.
+    pub(super) fn release_over(&self, uid: u64, kept: impl Fn(Offset) -> u64) -> Vec<HeldBy> {
         let mut inner = self.inner.lock();
         let over =
             |held: &Held| held.from.get(&uid).is_some_and(|from| kept(*from) > held.bytes_max);
@@ -109,7 +113,8 @@ impl Holds {
         released
             .map(|held| {
                 held.released.send_replace(true);
-                held.name
+                let from = held.from.get(&uid).copied().unwrap_or_default();
+                HeldBy { name: held.name, from }
             })
             .collect()
     }
@@ -145,11 +150,12 @@ mod tests {
         b.keep(1, Offset(0));
         let told = a.released();
         assert!(!*told.borrow());
-        assert_eq!(holds.release_over(1, |_| 100), Vec::<String>::new());
-        assert_eq!(holds.release_over(1, |_| 101), ["a"]);
+        assert_eq!(holds.release_over(1, |_| 100), []);
+        let released = HeldBy { name: "a".to_owned(), from: Offset(0) };
+        assert_eq!(holds.release_over(1, |_| 101), [released]);
         assert!(*told.borrow());
         assert_eq!(holds.oldest(1).map(|held| held.name).as_deref(), Some("b"));
         a.keep(1, Offset(0));
-        assert_eq!(holds.release_over(1, |_| 500), Vec::<String>::new(), "it is gone for good");
+        assert_eq!(holds.release_over(1, |_| 500), [], "it is gone for good");
     }
 }

@@ -1,7 +1,8 @@
 //! The keeper: closes segments that have become old, removes what retention does not keep, and reads
 //! closed ones again.
 //!
-//! Promise: takes no row and no reader by surprise; what may go is decided in `retention`.
+//! Promise: takes no row and no reader by surprise; what may go is decided in `retention`, and nothing
+//! goes before those who need old rows could say so.
 
 use super::InternalLog;
 use super::env::Env;
@@ -12,13 +13,15 @@ use super::ticker::Bell;
 use crate::model::Retention;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracing::warn;
 
-/// Time between two looks, and between two times that the scrubber goes on: on the machine's clock,
-/// as it is the machine's disk that is read.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Longest and shortest time between two looks, and the time between two times that the scrubber goes
+/// on: on the machine's clock, as it is the machine's disk that is read.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+const LOOK_MIN: Duration = Duration::from_secs(1);
 const SCRUB_EVERY: Duration = Duration::from_secs(5);
 
 /// What it looks after.
@@ -33,12 +36,21 @@ pub(super) struct Keeper {
 /// Starts the thread.
 pub(super) fn spawn(keeper: Keeper, bell: Arc<Bell>) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        let mut seconds = 0;
-        while !bell.wait(SCRUB_EVERY) {
-            keeper.scrub();
-            seconds += SCRUB_EVERY.as_secs();
-            if seconds >= LOOK_EVERY.as_secs() {
-                seconds = 0;
+        let (mut since_scrub, mut since_look) = (Duration::ZERO, Duration::ZERO);
+        loop {
+            let look_every = keeper.look_every();
+            let pause = look_every.min(SCRUB_EVERY);
+            if bell.wait(pause) {
+                break;
+            }
+            since_scrub += pause;
+            since_look += pause;
+            if since_scrub >= SCRUB_EVERY {
+                since_scrub = Duration::ZERO;
+                keeper.scrub();
+            }
+            if since_look >= look_every && keeper.env.removals.begun.load(Ordering::SeqCst) {
+                since_look = Duration::ZERO;
                 keep(&keeper.env, &keeper.streams, &keeper.internal);
             }
         }
@@ -46,6 +58,15 @@ pub(super) fn spawn(keeper: Keeper, bell: Arc<Bell>) -> std::io::Result<JoinHand
 }
 
 impl Keeper {
+    /// Often enough for what is kept the shortest.
+    fn look_every(&self) -> Duration {
+        let streams = self.streams.all();
+        let of_streams = streams.iter().map(|stream| stream.definition().options().retention);
+        let all = of_streams.chain(self.env.config.retention.values().copied());
+        let shortest = all.filter_map(|policy| policy.age).min();
+        shortest.map_or(LOOK_MAX, |age| self.env.clock.real(age / 4).clamp(LOOK_MIN, LOOK_MAX))
+    }
+
     fn scrub(&self) {
         let bytes = self.env.config.scrub_bytes_per_s * SCRUB_EVERY.as_secs();
         if bytes > 0 {

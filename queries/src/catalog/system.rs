@@ -14,8 +14,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use weir_engine::alarms::StaleAlarms;
 use weir_engine::tables::reference::{ReferenceTables, TableError};
-use weir_ingest::log::{Log, Partition, PartitionState, SegmentInfo, Stream};
-use weir_ingest::model::EventTime;
+use weir_ingest::log::{HeldBy, InternalLog, Log, Partition, PartitionState, SegmentInfo, Stream};
+use weir_ingest::model::{EventTime, Retention};
 
 /// What only the running engine knows, as batches; each call returns the present.
 /// A batch's schema must not change while the process runs.
@@ -257,16 +257,33 @@ fn partitions_schema() -> SchemaRef {
         ("segments", DataType::UInt64, Never),
         ("bytes", DataType::UInt64, Never),
         ("dedupe_window_s", DataType::Float64, Allowed),
+        ("retention_s", DataType::Float64, Allowed),
+        ("retention_bytes", DataType::UInt64, Allowed),
+        ("held_by", DataType::Utf8, Allowed),
+        ("held_from", DataType::UInt64, Allowed),
     ])
 }
 
 fn partitions(log: &Log) -> Result<RecordBatch> {
-    let all = all_partitions(log);
-    let each = || all.iter().map(|(_, partition)| partition);
+    let of_streams = all_partitions(log).into_iter().map(|(stream, partition)| {
+        let definition = log.streams().get(&stream).map(|stream| stream.definition());
+        let retention = definition.map(|d| d.options().retention).unwrap_or_default();
+        (stream, partition, retention)
+    });
+    let internal = InternalLog::ALL.into_iter().map(|which| {
+        let name = format!("internal/{}", which.name());
+        (name, Arc::clone(log.internal(which)), log.retention_of(which))
+    });
+    let all: Vec<(String, Arc<Partition>, Retention)> = of_streams.chain(internal).collect();
+    let each = || all.iter().map(|(_, partition, _)| partition);
+    let kept = || all.iter().map(|(_, _, retention)| retention);
+    let held: Vec<Option<HeldBy>> = each().map(|p| p.held_by()).collect();
+    let held_by: StringArray = held.iter().map(|h| h.as_ref().map(|h| h.name.as_str())).collect();
+    let held_from: UInt64Array = held.iter().map(|h| h.as_ref().map(|h| h.from.0)).collect();
     Ok(RecordBatch::try_new(
         partitions_schema(),
         vec![
-            text(all.iter().map(|(stream, _)| stream)),
+            text(all.iter().map(|(stream, ..)| stream)),
             number(each().map(|p| p.id().0)),
             count(each().map(|p| p.ends().log_start.0)),
             count(each().map(|p| p.ends().durable_end.0)),
@@ -274,6 +291,10 @@ fn partitions(log: &Log) -> Result<RecordBatch> {
             count(each().map(|p| p.segments().len() as u64)),
             count(each().map(|p| bytes_of(p))),
             seconds(each().map(|p| p.dedupe_window().map(|window| window.as_secs_f64()))),
+            seconds(kept().map(|retention| retention.age.map(|age| age.as_secs_f64()))),
+            Arc::new(kept().map(|retention| retention.bytes).collect::<UInt64Array>()),
+            Arc::new(held_by),
+            Arc::new(held_from),
         ],
     )?)
 }

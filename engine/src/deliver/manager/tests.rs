@@ -11,10 +11,11 @@ use crate::sql::{Statement, parse_statements};
 use arrow::array::{Array, AsArray};
 use receiver::{Receiver, Seen};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use weir_ingest::io::{RealClock, RealDisk};
 use weir_ingest::log::{EntryBody, LogConfig};
-use weir_ingest::model::{AppendTime, EventTime};
+use weir_ingest::model::{AppendTime, EventTime, Retention};
 
 fn open(directory: &Path) -> Arc<Log> {
     let clock = Arc::new(RealClock::new());
@@ -89,6 +90,36 @@ fn without_repeats(seen: &[Seen]) -> Vec<String> {
         }
     }
     ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_waits_for_what_a_subscription_has_not_delivered() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Retention { age: Some(Duration::from_millis(1)), bytes: None };
+    let config = LogConfig {
+        segment_bytes_max: 1024,
+        retention: [(InternalLog::Alarms, old)].into(),
+        ..LogConfig::new(directory.path())
+    };
+    let log = Log::open(Arc::new(RealDisk), Arc::new(RealClock::new()), config).unwrap();
+    let open = Arc::new(AtomicBool::new(false));
+    let doors = Arc::clone(&open);
+    let receiver =
+        Receiver::start(move |_, _| if doors.load(Ordering::SeqCst) { 204 } else { 503 }).await;
+    let deliverer = start(&log);
+    create(&deliverer, &to(&receiver, "s", FAST)).await;
+    for id in ["a", "b", "c", "d"] {
+        raise(&log, &[(id, "1")]).await;
+    }
+    eventually("it was tried", || !receiver.seen().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(log.step_retention(), 0);
+    let held = log.internal(InternalLog::Alarms).held_by().unwrap();
+    assert_eq!((held.name.as_str(), held.from.0), ("subscription s", 0));
+    open.store(true, Ordering::SeqCst);
+    eventually("delivered, and then removed", || log.step_retention() > 0).await;
+    eventually("all are delivered", || without_repeats(&receiver.seen()).len() == 4).await;
+    deliverer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -47,7 +47,7 @@ pub(super) fn look_again(
         ));
     }
     if !is_there(log, &stored) {
-        return Ok(Found::NotAgain("not all of its input since then is there any more"));
+        return Ok(Found::Expired);
     }
     let Some(what) = watched(planned, transition, receipt) else { return Ok(Found::RuleGone) };
     let (planned_again, until) = (in_sight(planned), transition.append_time);

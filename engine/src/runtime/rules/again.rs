@@ -8,7 +8,7 @@ use super::super::checkpoint;
 use super::super::definition::{
     Planned, StoredRule, parse_rule, planned, relations, remember_texts,
 };
-use super::super::follower::Follower;
+use super::super::holds::{RuleHold, check_from_start};
 use super::super::versions::Versions;
 use super::listing::describe;
 use super::{Rule, Rules, derived, refused};
@@ -25,9 +25,11 @@ impl Rules {
     pub fn replay(&self, name: &str) -> Result<String, SqlError> {
         let _one = self.changing.lock();
         let rule = self.get(name)?;
+        // While its checkpoints are still there.
+        check_from_start(&self.log, name, &rule.stored)?;
         stop(&rule);
         let forgotten = checkpoint::forget(&self.log, rule.stored.uid);
-        let again = self.begin_again(name, &rule);
+        let again = self.begin_again(name, &rule)?;
         forgotten.map_err(refused)?;
         match &again.running {
             Ok(_) => Ok(format!(
@@ -52,12 +54,14 @@ impl Rules {
         stop(&rule);
         // What cannot be written leaves the rule as it was.
         let written = self.write_anew(name, &rule.stored, &planned);
-        let (stored, versions, closed) =
+        let (stored, versions, closed, hold) =
             written.inspect_err(|_| drop(self.begin_again(name, &rule)))?;
         checkpoint::forget(&self.log, stored.uid).map_err(refused)?;
-        let task = self.start(&stored, Follower::new(versions))?;
+        let hold = Arc::new(hold);
+        hold.keep().map_err(refused)?;
+        let task = self.start(&stored, stored.from_start(versions), &hold)?;
         let (version, how) = (stored.version, describe(&planned));
-        let rule = Rule { stored, versions: vec![planned], running: Ok(task) };
+        let rule = Rule { stored, versions: vec![planned], running: Ok(task), hold };
         self.running.lock().insert(name.to_owned(), Arc::new(rule));
         Ok(format!(
             "rule '{name}' begins anew as version {version}: {how}; open alarms that were closed \
@@ -66,25 +70,27 @@ impl Rules {
     }
 
     /// Starts what is stored of a rule that was stopped.
-    fn begin_again(&self, name: &str, rule: &Rule) -> Arc<Rule> {
-        let again = Arc::new(self.restart(rule.stored.clone()));
+    fn begin_again(&self, name: &str, rule: &Rule) -> Result<Arc<Rule>, SqlError> {
+        let again = Arc::new(self.restart(name, rule.stored.clone())?);
         self.running.lock().insert(name.to_owned(), Arc::clone(&again));
-        again
+        Ok(again)
     }
 
-    /// Closes the alarms and stores the next version; with how many they were.
+    /// Closes the alarms and stores the next version; with how many they were, and what it needs held.
     fn write_anew(
         &self,
         name: &str,
         old: &StoredRule,
         planned: &Planned,
-    ) -> Result<(StoredRule, Versions, usize), SqlError> {
+    ) -> Result<(StoredRule, Versions, usize, RuleHold), SqlError> {
         let closed = self.close_alarms(old)?;
         remember_texts(&self.log, old).map_err(refused)?;
+        let hold = RuleHold::of_all(&self.log, planned, self.bounds.hold_bytes_max);
         let stored = StoredRule::anew(old, &self.log, planned);
+        hold.follow(&stored).map_err(refused)?;
         let versions = Versions::new(stored.open(&self.log, planned)?);
         self.store(name, &stored)?;
-        Ok((stored, versions, closed))
+        Ok((stored, versions, closed, hold))
     }
 
     /// Writes down that the open alarms of a rule that rests are closed; how many there were.

@@ -71,7 +71,7 @@ impl Bound {
 impl Rules {
     /// The bound of a rule's state.
     pub(super) fn state_of(&self, planned: &Planned) -> String {
-        let limit = self.memory_max;
+        let limit = self.bounds.memory_max;
         let Some(bound) = Bound::of(&planned.plan) else {
             return format!("its state takes at most {limit} bytes, or the rule stops");
         };

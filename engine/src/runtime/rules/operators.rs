@@ -1,16 +1,26 @@
 //! What operators say to the alarms of all rules.
 
 use super::{Rules, refused};
-use crate::alarms::{AlarmBook, Command, CurrentAlarm, Target, command_rows, transition_rows};
+use crate::alarms::{
+    AlarmBook, Command, CurrentAlarm, Key, Target, Transition, TransitionKind, command_rows,
+    transition_rows,
+};
 use crate::sql::SqlError;
-use weir_ingest::log::{EntryBody, InternalLog, Log, PartitionReader};
-use weir_ingest::model::EventTime;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use weir_ingest::log::{EntryBody, Hold, InternalLog, Log, Partition, PartitionReader};
+use weir_ingest::model::{EventTime, Offset};
 
-/// The alarms as they are, to find the occurrence that a command names.
+/// The alarms as they are, to find the occurrence that a command names. What they rest on is kept in
+/// internal/alarms as long as they are listed.
 #[derive(Debug)]
 pub(super) struct Book {
     alarms: AlarmBook,
     reader: PartitionReader,
+    partition: Arc<Partition>,
+    hold: Hold,
+    /// From where on each alarm that is listed can be told, by rule and key.
+    told_from: HashMap<(u64, Key), Offset>,
 }
 
 impl Rules {
@@ -39,10 +49,13 @@ impl Rules {
 }
 
 impl Book {
-    pub(super) fn new(log: &Log) -> Self {
-        let alarms = log.internal(InternalLog::Alarms);
-        let reader = alarms.reader(alarms.ends().log_start);
-        Self { alarms: AlarmBook::new(), reader }
+    pub(super) fn new(log: &Log, hold_bytes_max: u64) -> Self {
+        let partition = Arc::clone(log.internal(InternalLog::Alarms));
+        let hold = log.hold("open alarms", hold_bytes_max);
+        let start = partition.hold(&hold, Offset(0));
+        let reader = partition.reader(start);
+        let told_from = HashMap::new();
+        Self { alarms: AlarmBook::new(), reader, partition, hold, told_from }
     }
 
     /// The alarms of a rule that are listed.
@@ -51,12 +64,36 @@ impl Book {
     }
 
     pub(super) fn catch_up(&mut self) -> Result<(), String> {
+        let mut read = false;
         while let Some(entry) = self.reader.next().map_err(|e| e.to_string())? {
+            read = true;
             let EntryBody::Rows(batch) = &entry.body else { continue };
-            for transition in transition_rows::decode(batch).map_err(|e| e.to_string())? {
+            let all = transition_rows::decode(batch).map_err(|e| e.to_string())?;
+            for (transition, row) in all.into_iter().zip(0..) {
+                self.note(&transition, entry.base_offset.plus(row));
                 self.alarms.apply(&transition);
             }
         }
+        if read {
+            self.keep_listed();
+        }
         Ok(())
+    }
+
+    /// An alarm that is raised needs nothing that came before.
+    fn note(&mut self, transition: &Transition, at: Offset) {
+        let key = (transition.rule_uid, transition.key.clone());
+        let from = self.told_from.entry(key).or_insert(at);
+        if transition.kind == TransitionKind::Raised {
+            *from = at;
+        }
+    }
+
+    fn keep_listed(&mut self) {
+        let listed: HashSet<(u64, Key)> =
+            self.alarms.alarms().map(|alarm| (alarm.rule_uid, alarm.key.clone())).collect();
+        self.told_from.retain(|key, _| listed.contains(key));
+        let oldest = self.told_from.values().min().copied();
+        self.hold.keep(self.partition.uid(), oldest.unwrap_or(self.reader.position()));
     }
 }

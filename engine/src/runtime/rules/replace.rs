@@ -5,9 +5,10 @@
 //! handed over is the runners'.
 
 use super::super::definition::{Planned, StoredRule, planned, relations};
+use super::super::holds::RuleHold;
 use super::super::runner::Succession;
 use super::listing::describe;
-use super::{Rule, Rules};
+use super::{Rule, Rules, refused};
 use crate::sql::plan::Shape;
 use crate::sql::{RuleStatement, SqlError, StartFrom};
 use std::sync::Arc;
@@ -29,14 +30,19 @@ impl Rules {
         check_start(&statement)?;
         let new = planned(statement, &relations(&self.log, &self.references))?;
         let held = task.hold(self.log.clock().as_ref()).map_err(|why| failed(&name, &why))?;
+        // What the new version needs, until the rule's own hold has it.
+        let meanwhile = RuleHold::of_all(&self.log, &new, u64::MAX);
         let stored = StoredRule::replacing(&rule.stored, &self.log, &new);
         let version = stored.open(&self.log, &new)?;
+        rule.hold.follow(&stored).map_err(refused)?;
+        drop(meanwhile);
         self.store(&name, &stored)?;
         held.replace_by(version);
         let said = sentence(old, &new, &stored);
         let mut versions = rule.versions.clone();
         versions.push(new);
-        let rule = Rule { stored, versions, running: Ok(Arc::clone(task)) };
+        let hold = Arc::clone(&rule.hold);
+        let rule = Rule { stored, versions, running: Ok(Arc::clone(task)), hold };
         self.running.lock().insert(name, Arc::new(rule));
         Ok(said)
     }

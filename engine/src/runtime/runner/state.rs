@@ -5,6 +5,7 @@
 //! read again: until the place of the checkpoint they only fill panes, and nothing comes of them.
 
 use super::super::derived::DerivingState;
+use super::super::feed::FeedEnds;
 use super::along::AlongSaved;
 use super::nested::NestState;
 use super::readings::Buffered;
@@ -23,7 +24,7 @@ use crate::stream::window::{LaneEvidence, WindowsState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_ingest::model::{AppendTime, SeriesSnapshot};
+use weir_ingest::model::{AppendTime, Offset, SeriesSnapshot};
 
 /// All that a runner knows, but for what its plan says and the tables.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +52,19 @@ enum JudgeState {
     Alarms(RuleAlarmsState),
     Rows(RuleRowsState),
     Readings(DerivingState),
+}
+
+impl RunnerState {
+    /// The rows before the place of the checkpoint that a runner reads again which goes on from it, or
+    /// earlier ones: of each lane the first.
+    pub fn rows_again(&self) -> Vec<LaneEvidence> {
+        if let Some(nest) = &self.nest {
+            return nest.below().rows_again();
+        }
+        let windows = self.windows.iter().flat_map(WindowsState::rows_again);
+        let along = self.along.iter().flat_map(AlongSaved::rows_again);
+        windows.chain(along).chain(&self.looked).copied().collect()
+    }
 }
 
 /// What rows that are read again must not change.
@@ -120,6 +134,20 @@ impl Runner {
                 shut: self.shut,
             },
         })
+    }
+
+    /// First offset of each partition, by stream, that a runner reads which goes on from `state`, where its
+    /// inputs go on at `ends`.
+    pub fn rereads(&self, state: &RunnerState, ends: &FeedEnds) -> BTreeMap<String, Vec<Offset>> {
+        let mut rereads = ends.streams.clone();
+        for again in state.rows_again() {
+            let (stream, partition) = self.progress().partition_of(again.lane);
+            let lanes = rereads.get_mut(self.plan.streams[stream].name());
+            if let Some(first) = lanes.and_then(|lanes| lanes.get_mut(partition.0 as usize)) {
+                *first = again.first.min(*first);
+            }
+        }
+        rereads
     }
 
     /// A runner without state goes on from a checkpoint of the same plan, made when everything up to

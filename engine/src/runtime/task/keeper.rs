@@ -4,6 +4,7 @@
 //! cannot be written is told and does not stop the rule.
 
 use super::super::checkpoint::{Snapshot, save};
+use super::super::holds::RuleHold;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,13 +35,21 @@ pub struct Keeper {
     /// Something was taken since the last one.
     taken: bool,
     writing: Option<JoinHandle<()>>,
+    /// What the rule keeps of the log.
+    hold: Option<Arc<RuleHold>>,
 }
 
 impl Keeper {
     /// None is made yet.
     pub fn new(policy: CheckpointPolicy, log: Arc<Log>) -> Self {
         let made_at_us = log.clock().monotonic_us();
-        Self { policy, log, made_at_us, bytes: 0, taken: false, writing: None }
+        Self { policy, log, made_at_us, bytes: 0, taken: false, writing: None, hold: None }
+    }
+
+    /// What a checkpoint needs no more is let go.
+    #[must_use]
+    pub fn holding(self, hold: Arc<RuleHold>) -> Self {
+        Self { hold: Some(hold), ..self }
     }
 
     /// An input was taken, and all that came of it is durable.
@@ -73,9 +82,10 @@ impl Keeper {
         let Some(snapshot) = snapshot() else { return };
         self.wait();
         (self.made_at_us, self.bytes, self.taken) = (self.log.clock().monotonic_us(), 0, false);
-        let log = Arc::clone(&self.log);
+        let (log, hold) = (Arc::clone(&self.log), self.hold.clone());
         let name = format!("checkpoint-{}", snapshot.uid);
-        let writing = std::thread::Builder::new().name(name).spawn(move || write(&log, &snapshot));
+        let write = move || write(&log, &snapshot, hold.as_deref());
+        let writing = std::thread::Builder::new().name(name).spawn(write);
         self.writing = writing.ok();
     }
 
@@ -88,8 +98,9 @@ impl Keeper {
     }
 }
 
-fn write(log: &Log, snapshot: &Snapshot) {
-    if let Err(error) = save(log, snapshot) {
+fn write(log: &Log, snapshot: &Snapshot, hold: Option<&RuleHold>) {
+    let saved = save(log, snapshot).and_then(|_| hold.map_or(Ok(()), RuleHold::keep));
+    if let Err(error) = saved {
         tracing::warn!(rule_uid = snapshot.uid, %error, "the rule goes on without this checkpoint");
     }
 }

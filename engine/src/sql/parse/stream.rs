@@ -12,7 +12,7 @@ use weir_ingest::model::{
 };
 
 /// The options of a stream that this version serves.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 16] = [
     "expected",
     "partitions",
     "lateness",
@@ -27,6 +27,8 @@ const OPTIONS: [&str; 14] = [
     "time",
     "unknown_fields",
     "interval",
+    "retention",
+    "retention_bytes",
 ];
 
 pub(super) fn create(cursor: &mut Cursor) -> Result<Statement, SqlError> {
@@ -157,13 +159,8 @@ fn apply(options: &mut StreamOptions, setting: &Setting) -> Result<(), SqlError>
         "time" => options.time = setting.choice(&TIME)?,
         "unknown_fields" => options.unknown_fields = setting.choice(&UNKNOWN_FIELDS)?,
         "interval" => options.interval = Some(setting.some_time()?),
-        "retention" => {
-            return Err(SqlError::not_yet(
-                "the stream option 'retention'",
-                "leave it out: readings are kept until DROP STREAM; watch the disk with SHOW PARTITIONS",
-            )
-            .at(setting.at));
-        }
+        "retention" => options.retention.age = Some(setting.some_time()?),
+        "retention_bytes" => options.retention.bytes = Some(some_bytes(setting)?),
         "expected" => options.expected = Some(setting.text()?),
         _ => return Err(setting.unknown(&OPTIONS)),
     }
@@ -193,6 +190,13 @@ fn partitions(setting: &Setting) -> Result<u32, SqlError> {
         Ok(partitions)
     } else {
         Err(setting.expects("a number between 1 and 1024"))
+    }
+}
+
+fn some_bytes(setting: &Setting) -> Result<u64, SqlError> {
+    match setting.bytes()? {
+        0 => Err(setting.expects("more than 0 bytes, such as '10 GiB'")),
+        bytes => Ok(bytes),
     }
 }
 

@@ -64,10 +64,16 @@ fn a_stream_that_cannot_be_so_says_why() {
             (1, 47),
         ),
         (
-            "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (retention = '7 days')",
-            "not yet",
-            "kept until DROP STREAM",
-            (1, 47),
+            "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (retention = '0 days')",
+            "more than '0 seconds'",
+            "",
+            (1, 59),
+        ),
+        (
+            "CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (retention_bytes = 0)",
+            "more than 0 bytes, such as '10 GiB'",
+            "",
+            (1, 65),
         ),
         ("CREATE STREAM s (a TEXT) TOPIC '/x/{y}' WITH (expected = 5)", "", "", (1, 58)),
         (

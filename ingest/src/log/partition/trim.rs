@@ -6,14 +6,15 @@ use super::{Partition, PartitionState, StoreError};
 use crate::log::entry::SegmentInfo;
 use crate::log::errors::TrimError;
 use crate::log::format::Feature;
-use crate::log::holds::HeldBy;
+use crate::log::holds::{HeldBy, Hold};
 use crate::log::published::Cursor;
-use crate::log::retention::{expired, free};
+use crate::log::retention::{ReleasedHold, expired, free};
 use crate::log::starts::{Start, put_producers};
 use crate::log::vouched;
 use crate::model::{AppendTime, Offset, Retention};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 impl Partition {
@@ -48,10 +49,25 @@ impl Partition {
             let held = segments[..expired].iter().filter(|s| s.end_offset > from);
             held.map(|s| s.bytes).sum()
         };
-        for name in self.env().holds.release_over(self.uid(), kept) {
+        for HeldBy { name, from } in self.env().holds.release_over(self.uid(), kept) {
             warn!(partition = %self.name(), hold = name, "a hold kept too much and was released");
+            let (partition, at) = (self.name().to_owned(), now);
+            self.env().removals.note_released(ReleasedHold { name, partition, from, at });
         }
         self.remove_oldest(&segments, expired)
+    }
+
+    /// From here on `hold` keeps its rows from `from` on; gives the oldest row there is then. What was
+    /// being removed meanwhile is waited for.
+    pub fn hold(&self, hold: &Hold, from: Offset) -> Offset {
+        let _no_removal = self.trimming.lock();
+        hold.keep(self.uid(), from);
+        self.ends().log_start
+    }
+
+    /// Append time of the newest row that was removed.
+    pub fn newest_removed(&self) -> Option<AppendTime> {
+        self.with_published(|published| published.start.map(|start| start.newest_append))
     }
 
     /// Who keeps the most of it from being removed.
@@ -98,6 +114,9 @@ impl Partition {
             published.start = Some(start);
             published.recent.forget_before(Cursor { segment: start.first, position: 0 });
         }
+        self.env().removals.segments.fetch_add(count as u64, Ordering::Relaxed);
+        let bytes = segments[..count].iter().map(|s| s.bytes).sum();
+        self.env().removals.bytes.fetch_add(bytes, Ordering::Relaxed);
         info!(partition = %self.name(), segments = count, start = %start.first.base, "oldest rows removed");
         self.unlink(&paths)?;
         Ok(count)

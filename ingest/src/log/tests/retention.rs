@@ -184,3 +184,16 @@ fn positions_of_groups_are_durable_until_they_or_their_stream_are_forgotten() {
     room.log.drop_stream("climate").unwrap();
     assert_eq!(room.log.groups().unwrap(), []);
 }
+
+#[test]
+fn a_hold_is_told_the_oldest_row_that_it_keeps() {
+    let room = filled_and_retained();
+    let hold = room.log.hold("rule new", u64::MAX);
+    assert_eq!(room.partition().hold(&hold, Offset(0)), Offset(400), "older rows were gone before");
+    room.clock.advance(Duration::from_secs(60));
+    assert_eq!(room.log.step_retention(), 0);
+    let removed = room.log.removed();
+    assert_eq!((removed.segments, removed.holds_released), (10, 0));
+    assert!(removed.bytes > 0);
+    assert_eq!(room.partition().newest_removed().map(|at| at.0), Some(10 * 1_000_000));
+}

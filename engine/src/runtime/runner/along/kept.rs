@@ -48,6 +48,13 @@ struct SavedRows {
     append_times: Vec<i64>,
 }
 
+impl AlongSaved {
+    /// The first row of each lane that is read again.
+    pub(in super::super) fn rows_again(&self) -> &[LaneEvidence] {
+        self.open.as_ref().map_or(&[], |open| &open.first)
+    }
+}
+
 impl Along {
     /// For a checkpoint; `grid` is of the windows that readings go into, of which some are over.
     pub(in super::super) fn saved(

@@ -85,6 +85,13 @@ impl Kept {
     }
 }
 
+impl NestState {
+    /// The state of the SELECT below, which alone reads the log.
+    pub(in super::super) fn below(&self) -> &RunnerState {
+        &self.below
+    }
+}
+
 impl Nest {
     /// For a checkpoint, if one can be made.
     pub(in super::super) fn state(&self) -> Option<NestState> {
