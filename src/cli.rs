@@ -1,8 +1,8 @@
 //! The command line: what can be written, what it means, and how it ends.
 
 use crate::{
-    alarms, ask, client, deliveries, demo, load, log, publish, query, replay, run, series, serve,
-    test,
+    alarms, ask, backup, client, deliveries, demo, load, log, publish, query, replay, run, series,
+    serve, test,
 };
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -80,6 +80,8 @@ enum Command {
     Deliveries(deliveries::Arguments),
     /// Look into a data directory
     Log(log::Arguments),
+    /// Copy a data directory, while its server runs or not, so that a server starts from the copy
+    Backup(backup::Arguments),
 }
 
 /// Runs what the command line asks for.
@@ -100,7 +102,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Test(arguments) => wait(test::run(arguments)),
         Command::Series(arguments) => wait(series::run(arguments)),
         Command::Deliveries(arguments) => wait(deliveries::run(arguments)),
-        Command::Log(arguments) => log::run(&arguments),
+        Command::Log(arguments) => wait(log::run(arguments)),
+        Command::Backup(arguments) => wait(backup::run(arguments)),
     }
 }
 

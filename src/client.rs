@@ -123,6 +123,14 @@ impl Client {
         self.send(self.request(Method::POST, path)).await
     }
 
+    /// Posts a JSON document to a path.
+    /// # Errors
+    /// As [`Self::sql`].
+    pub async fn post_json(&self, path: &str, body: &Value) -> Result<Response> {
+        let request = self.request(Method::POST, path).header("content-type", media::JSON);
+        self.send(request.body(body.to_string())).await
+    }
+
     /// Posts NDJSON readings; answers with status and body whatever the status is.
     /// # Errors
     /// The connection's.

@@ -242,6 +242,9 @@ impl Executor {
             Command::PartitionOut { .. } | Command::PartitionIn { .. } => {
                 return Err(SqlError::new("partitions are watched by the server"));
             }
+            Command::ClockSuspect { .. } | Command::ClockAgrees => {
+                return Err(SqlError::new("the clock is watched by the server"));
+            }
         };
         self.rules.command(command.aimed(|alarm_id| self.rules.target(&alarm_id))?)?;
         Ok(said.to_owned())

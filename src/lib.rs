@@ -18,6 +18,8 @@ pub mod serve;
 pub mod demo;
 pub mod alarms;
 pub mod ask;
+pub mod backup;
+pub mod clock;
 pub mod deliveries;
 pub mod load;
 pub mod log;

@@ -1,5 +1,7 @@
 //! `weir log`: looks into a data directory that no server has open.
 
+use crate::cli::To;
+use crate::clock::{self, Ask};
 use crate::output::{Style, thousands};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -36,6 +38,17 @@ enum Action {
         #[arg(long)]
         apply: bool,
     },
+    /// Whether the wall clock agrees with the log. Where it does not, no time passes without readings and
+    /// nothing is removed by age until it does, or until it is accepted
+    Clock {
+        /// A data directory that no server has open; without it a server is asked
+        directory: Option<PathBuf>,
+        /// The clock is right as it is
+        #[arg(long)]
+        accept: bool,
+        #[command(flatten)]
+        to: To,
+    },
     /// Reads every frame of every segment and says which partitions are damaged and where; writes
     /// nothing
     Verify {
@@ -47,8 +60,15 @@ enum Action {
 /// Prints what is there.
 /// # Errors
 /// The directory cannot be read, or a server has it open; what is verified is damaged.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub async fn run(arguments: Arguments) -> Result<()> {
     match &arguments.action {
+        Action::Clock { directory, accept, to } => {
+            let ask = if *accept { Ask::Accept } else { Ask::Show };
+            match directory {
+                Some(directory) => clock::of_directory(directory, ask),
+                None => clock::of_server(to, ask).await,
+            }
+        }
         Action::Inspect { directory } => {
             print_all(open(directory)?.as_ref());
             Ok(())
@@ -165,7 +185,7 @@ pub(crate) fn open(directory: &Path) -> Result<Arc<Log>> {
         .with_context(|| format!("{} cannot be opened", directory.display()))
 }
 
-fn check_directory(directory: &Path) -> Result<()> {
+pub(crate) fn check_directory(directory: &Path) -> Result<()> {
     if !directory.join("catalog.redb").exists() {
         bail!("{} is no data directory of weir: it has no catalog.redb", directory.display());
     }

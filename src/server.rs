@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_engine::deliver::{Allow, DeliverConfig, Deliverer, LiveHub};
+use weir_engine::runtime::clock::ClockAlarm;
 use weir_engine::runtime::outages::Outages;
 use weir_engine::runtime::rules::{RuleBounds, Rules};
 use weir_engine::tables::latest::LatestTables;
@@ -243,6 +244,8 @@ impl Shared {
         doors::router(log, budget, self.limits.clone(), Arc::clone(&self.metrics))
             .merge(weir_queries::http::router(services))
             .merge(crate::deliveries::router(Arc::clone(executor)))
+            .merge(crate::clock::router(Arc::clone(&self.log)))
+            .merge(crate::backup::router(Arc::clone(&self.log)))
     }
 
     fn mqtt(&self, config: &Config) -> Result<Arc<MqttDoor>> {
@@ -279,18 +282,21 @@ async fn read_latest(latest: Arc<LatestTables>) {
     }
 }
 
-/// Looks after the partitions, and after what is held of them.
+/// Looks after the partitions, what is held of them, and the clock.
 async fn watch(log: Arc<Log>, rules: Arc<Rules>) {
-    let mut outages: Option<Outages> = None;
+    let mut watches: Option<(Outages, ClockAlarm)> = None;
     loop {
-        let (log, watched, rules) = (Arc::clone(&log), outages.take(), Arc::clone(&rules));
+        let (log, watched, rules) = (Arc::clone(&log), watches.take(), Arc::clone(&rules));
         let looked = tokio::task::spawn_blocking(move || {
             rules.look_after_holds()?;
-            let mut outages = watched.map_or_else(|| Outages::open(&log), Ok)?;
-            outages.watch().map(|()| outages)
+            let open = || Ok::<_, String>((Outages::open(&log)?, ClockAlarm::open(&log)?));
+            let (mut outages, mut clock) = watched.map_or_else(open, Ok)?;
+            outages.watch()?;
+            clock.watch()?;
+            Ok::<_, String>((outages, clock))
         });
         match looked.await {
-            Ok(Ok(watched)) => outages = Some(watched),
+            Ok(Ok(watched)) => watches = Some(watched),
             Ok(Err(error)) => tracing::warn!(%error, "the partitions cannot be watched"),
             Err(error) => return tracing::error!(%error, "watching the partitions ended badly"),
         }

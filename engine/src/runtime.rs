@@ -8,6 +8,7 @@ pub mod derived; // rows that are readings of a stream
 pub mod runner; // one rule over its inputs
 pub mod feed; // the input order
 pub mod outages; // partitions that take no rows
+pub mod clock; // a wall clock that is not to be believed
 pub mod definition; // a rule as the catalog keeps it
 pub mod marks; // what last moved a partition
 pub mod versions; // a rule and what replaces it

@@ -5,8 +5,11 @@
 //! that file again (L5).
 //! Elsewhere: JSON is `decode`'s, rules and alarms are the engine's.
 
+mod accepting;
 mod append_clock;
+mod backup;
 mod catalog;
+mod clock_watch;
 mod committer;
 mod dedupe;
 mod entry;
@@ -47,9 +50,12 @@ mod vouched;
 mod window;
 mod writer;
 
+pub use accepting::accept_clock;
 pub use append_clock::AppendClock;
+pub use backup::{BackedUp, BackupError, BackupProgress, NamedFiles};
 pub use catalog::Catalog;
 pub(crate) use catalog::Change;
+pub use clock_watch::{CLOCK_AGREES_WITHIN_US, ClockState};
 pub use dedupe::{Admission, DedupeWindow};
 pub use entry::{Ends, EntryBody, LogEntry, PartitionState, Restart, SegmentInfo, TickKind};
 pub use errors::{

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// How full the disk of the machine is, is not what is tested.
-const ANY_DISK: &str =
+pub(crate) const ANY_DISK: &str =
     "[ingest.room]\nsoft_permille = 0\nsoft_bytes = 0\nhard_permille = 0\nhard_bytes = 0\n";
 
 /// A running server, its data directory, and what it said.

@@ -8,6 +8,8 @@ mod inside;
 #[path = "../log/history.rs"]
 mod history_checker;
 
+mod backup; // a copy that starts
+mod clock; // one that is not to be believed
 mod command_line; // what it says when asked wrongly
 mod crash; // P1, P2: SIGKILL under load
 mod data; // P6: the alarm log against a replay

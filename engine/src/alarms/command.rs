@@ -1,4 +1,4 @@
-//! What operators ask for, and what the process says of its partitions, as inputs that are written down before they act (internal/commands).
+//! What operators ask for, and what the process says of its partitions and its clock, as inputs that are written down before they act (internal/commands).
 
 use super::transition::Key;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,13 @@ pub enum Command<T = Target> {
         /// Which.
         place: PartitionPlace,
     },
+    /// The process: the wall clock is not to be believed.
+    ClockSuspect {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The process: the wall clock agrees again, or was accepted.
+    ClockAgrees,
 }
 
 /// A partition of a stream.
@@ -132,6 +139,8 @@ impl<T> Command<T> {
             Self::ReturnToService { topic, by } => Command::ReturnToService { topic, by },
             Self::PartitionOut { place, why } => Command::PartitionOut { place, why },
             Self::PartitionIn { place } => Command::PartitionIn { place },
+            Self::ClockSuspect { why } => Command::ClockSuspect { why },
+            Self::ClockAgrees => Command::ClockAgrees,
         })
     }
 
@@ -144,7 +153,9 @@ impl<T> Command<T> {
             Self::TakeOutOfService { .. }
             | Self::ReturnToService { .. }
             | Self::PartitionOut { .. }
-            | Self::PartitionIn { .. } => None,
+            | Self::PartitionIn { .. }
+            | Self::ClockSuspect { .. }
+            | Self::ClockAgrees => None,
         }
     }
 
@@ -158,6 +169,8 @@ impl<T> Command<T> {
             Self::ReturnToService { .. } => "return_to_service",
             Self::PartitionOut { .. } => "partition_out",
             Self::PartitionIn { .. } => "partition_in",
+            Self::ClockSuspect { .. } => "clock_suspect",
+            Self::ClockAgrees => "clock_agrees",
         }
     }
 
@@ -169,7 +182,10 @@ impl<T> Command<T> {
             | Self::Unshelve { by, .. }
             | Self::TakeOutOfService { by, .. }
             | Self::ReturnToService { by, .. } => by,
-            Self::PartitionOut { .. } | Self::PartitionIn { .. } => PROCESS,
+            Self::PartitionOut { .. }
+            | Self::PartitionIn { .. }
+            | Self::ClockSuspect { .. }
+            | Self::ClockAgrees => PROCESS,
         }
     }
 }

@@ -81,7 +81,9 @@ fn topic(command: &Command) -> Option<String> {
         | Command::Shelve { .. }
         | Command::Unshelve { .. }
         | Command::PartitionOut { .. }
-        | Command::PartitionIn { .. } => None,
+        | Command::PartitionIn { .. }
+        | Command::ClockSuspect { .. }
+        | Command::ClockAgrees => None,
     }
 }
 
@@ -91,10 +93,11 @@ fn comment(command: &Command) -> Option<String> {
         Command::Shelve { reason, .. } | Command::TakeOutOfService { reason, .. } => {
             Some(reason.clone())
         }
-        Command::PartitionOut { why, .. } => Some(why.clone()),
+        Command::PartitionOut { why, .. } | Command::ClockSuspect { why } => Some(why.clone()),
         Command::Unshelve { .. }
         | Command::ReturnToService { .. }
-        | Command::PartitionIn { .. } => None,
+        | Command::PartitionIn { .. }
+        | Command::ClockAgrees => None,
     }
 }
 
@@ -138,6 +141,8 @@ fn decode_row(columns: Columns<'_>, row: usize) -> Result<Option<Command>, RowsE
             Command::PartitionOut { place: place(columns, row)?, why }
         }
         "partition_in" => Command::PartitionIn { place: place(columns, row)? },
+        "clock_suspect" => Command::ClockSuspect { why: comment.unwrap_or_default() },
+        "clock_agrees" => Command::ClockAgrees,
         _ => return Ok(None),
     }))
 }
@@ -198,6 +203,8 @@ mod tests {
             Command::ReturnToService { topic: "/a".into(), by: by() },
             Command::PartitionOut { place: place(), why: "failed".into() },
             Command::PartitionIn { place: place() },
+            Command::ClockSuspect { why: "it went back".into() },
+            Command::ClockAgrees,
         ]
         .into_iter()
         .zip(10..)

@@ -191,6 +191,15 @@ pub fn entries(log: &Log, uid: u64) -> Result<Vec<Entry>, CheckpointError> {
     }
 }
 
+/// The files that an entry of the catalog names, by its space and value: what a copy of the directory needs.
+pub fn files(space: &str, value: &[u8]) -> Vec<String> {
+    if space != SPACE {
+        return Vec::new();
+    }
+    let entries: Vec<Entry> = serde_json::from_slice(value).unwrap_or_default();
+    entries.into_iter().map(|entry| entry.file).collect()
+}
+
 /// Where outputs will be written from now on, by the name of their log.
 pub fn output_ends(log: &Log) -> BTreeMap<String, Offset> {
     let end =

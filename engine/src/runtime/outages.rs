@@ -54,7 +54,7 @@ impl Outages {
             out: BTreeSet::new(),
             bad_since: BTreeMap::new(),
             alarms: RuleAlarms::new(settings()),
-            written: written(log)?,
+            written: written(log, PARTITION_FAILED)?,
             commands: commands.reader(commands.ends().log_start),
             log: Arc::clone(log),
         })
@@ -215,7 +215,9 @@ fn note(out: &mut BTreeSet<PartitionPlace>, command: &Command) {
         | Command::Shelve { .. }
         | Command::Unshelve { .. }
         | Command::TakeOutOfService { .. }
-        | Command::ReturnToService { .. } => {}
+        | Command::ReturnToService { .. }
+        | Command::ClockSuspect { .. }
+        | Command::ClockAgrees => {}
     }
 }
 
@@ -247,14 +249,15 @@ fn settings() -> RuleSettings {
     }
 }
 
-fn written(log: &Log) -> Result<HashSet<String>, String> {
+/// The ids of the transitions of a built-in alarm that are written.
+pub(super) fn written(log: &Log, name: &str) -> Result<HashSet<String>, String> {
     let alarms = log.internal(InternalLog::Alarms);
     let mut reader = alarms.reader(alarms.ends().log_start);
     let mut written = HashSet::new();
     while let Some(entry) = reader.next().map_err(|e| e.to_string())? {
         let EntryBody::Rows(batch) = &entry.body else { continue };
         let all = transition_rows::decode(batch).map_err(|e| e.to_string())?;
-        written.extend(all.into_iter().filter(|t| t.rule == PARTITION_FAILED).map(|t| t.id));
+        written.extend(all.into_iter().filter(|t| t.rule == name).map(|t| t.id));
     }
     Ok(written)
 }

@@ -64,6 +64,9 @@ pub(super) fn text(log: &Log) -> String {
     let mut text = String::new();
     write(&mut text, &logs).expect("into a string");
     retention(&mut text, log.removed()).expect("into a string");
+    let suspect = u64::from(log.clock_state().is_suspect());
+    writeln!(text, "# TYPE weir_clock_suspect gauge\nweir_clock_suspect {suspect}")
+        .expect("into a string");
     text
 }
 

@@ -27,6 +27,9 @@ pub struct Catalog {
     failure: watch::Sender<Option<Arc<str>>>,
 }
 
+/// An entry: space, key, value.
+pub(super) type StoredEntry = (String, String, Vec<u8>);
+
 /// One change of a commit.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -80,6 +83,32 @@ impl Catalog {
     /// The disk failed.
     pub fn list(&self, space: &str) -> Result<Vec<(String, Vec<u8>)>, CatalogError> {
         self.store.read(|database| list(database, space))
+    }
+
+    /// Every entry (space, key, value), and what `look` gives, while nobody changes anything.
+    pub(super) fn standing<T>(
+        &self,
+        look: impl FnOnce() -> T,
+    ) -> Result<(Vec<StoredEntry>, T), CatalogError> {
+        self.store.standing(|database| Ok((all(database)?, look())))
+    }
+
+    /// Puts many entries at once.
+    pub(super) fn fill(&self, all: &[StoredEntry]) -> Result<(), CatalogError> {
+        self.commit(|entries, _| {
+            let mut all = all.iter();
+            all.try_for_each(|(space, key, value)| {
+                entries.insert((space.as_str(), key.as_str()), value.as_slice()).map(drop)
+            })
+        })
+    }
+
+    /// Puts all series of a stream at once.
+    pub(super) fn fill_series(&self, stream: u32, topics: &[Arc<str>]) -> Result<(), CatalogError> {
+        self.commit(|_, series| {
+            let mut ids = (0..).zip(topics);
+            ids.try_for_each(|(id, topic)| series.insert((stream, id), topic.as_ref()).map(drop))
+        })
     }
 
     /// The next number of a durable counter, from 1; none is given twice.
@@ -161,6 +190,18 @@ fn list(database: &Database, space: &str) -> Result<Vec<(String, Vec<u8>)>, Cata
         found.push((key.to_owned(), value.value().to_vec()));
     }
     Ok(found)
+}
+
+fn all(database: &Database) -> Result<Vec<StoredEntry>, CatalogError> {
+    let transaction = database.begin_read().map_err(|e| failed(&e))?;
+    let entries = transaction.open_table(ENTRIES).map_err(|e| failed(&e))?;
+    let mut all = Vec::new();
+    for entry in entries.iter().map_err(|e| failed(&e))? {
+        let (key, value) = entry.map_err(|e| failed(&e))?;
+        let (space, key) = key.value();
+        all.push((space.to_owned(), key.to_owned(), value.value().to_vec()));
+    }
+    Ok(all)
 }
 
 fn series_of(database: &Database, stream: u32) -> Result<Vec<Arc<str>>, CatalogError> {

@@ -3,6 +3,7 @@
 use super::LogConfig;
 use super::append_clock::AppendClock;
 use super::catalog::{Catalog, Change};
+use super::clock_watch::{Accepted, CLOCK_AGREES_WITHIN_US, ClockState, ClockWatch};
 use super::errors::CatalogError;
 use super::format::{self, Feature, Features};
 use super::groups::GroupLedger;
@@ -34,6 +35,7 @@ pub(super) struct Env {
     /// Of weir's own logs.
     pub(super) measured_internal: Measured,
     pub(super) removals: Removals,
+    clock_watch: ClockWatch,
     pub(super) config: LogConfig,
     /// The features the directory is known to use.
     pub(super) features: Mutex<Features>,
@@ -61,6 +63,7 @@ impl Env {
             measured: Measured::default(),
             measured_internal: Measured::default(),
             removals: Removals::default(),
+            clock_watch: ClockWatch::default(),
             config,
         }))
     }
@@ -73,6 +76,50 @@ impl Env {
         }
     }
 
+    fn clocks(&self) -> (i64, u64) {
+        (self.clock.wall_us(), self.clock.monotonic_us())
+    }
+
+    /// The log is open, with `newest` as its newest append; an old acceptance that is needed no more is
+    /// forgotten.
+    pub(super) fn watch_clock(&self, newest: Option<AppendTime>) -> Result<(), CatalogError> {
+        let accepted = Accepted::read(&self.catalog)?;
+        self.clock_watch.begin(self.clocks(), newest, accepted);
+        let no_more = accepted.is_some() && newest.is_none_or(|newest| !is_before(self, newest));
+        if no_more { self.catalog.change(&[Accepted::none()]) } else { Ok(()) }
+    }
+
+    /// How the wall clock is.
+    pub(super) fn clock_state(&self) -> ClockState {
+        self.clock_watch.look(self.clocks())
+    }
+
+    /// As [`Self::clock_state`]; a change is told.
+    pub(super) fn look_at_clock(&self) -> ClockState {
+        let (state, changed) = self.clock_watch.look_for_change(self.clocks());
+        if changed && state.is_suspect() {
+            tracing::warn!(
+                %state, "the clock is suspect: no ticks of the clock, no retention by age; weir log clock"
+            );
+        } else if changed {
+            tracing::info!("the clock is believed again");
+        }
+        state
+    }
+
+    /// The wall clock is right as it is, also for the next start.
+    pub(super) fn accept_clock(&self) -> Result<ClockState, CatalogError> {
+        let state = self.clock_state();
+        self.catalog.change(&[self.accepting_clock()])?;
+        self.clock_watch.accept(self.clocks());
+        Ok(state)
+    }
+
+    /// What the catalog is to say of that.
+    pub(super) fn accepting_clock(&self) -> Change {
+        Accepted::change(self.clock.wall_us(), self.append_clock.floor())
+    }
+
     /// Where the groups of a partition are counted.
     pub(super) fn measured(&self, partition_uid: u64) -> &Measured {
         let of_stream = partition_uid >> 32 != 0;
@@ -83,6 +130,11 @@ impl Env {
     pub(super) fn need(&self, feature: Feature) -> Result<(), CatalogError> {
         format::need(&self.catalog, &self.features, feature)
     }
+}
+
+/// Whether the wall clock stands too far before an append.
+fn is_before(env: &Env, newest: AppendTime) -> bool {
+    newest.0.saturating_sub(env.clock.wall_us()) > CLOCK_AGREES_WITHIN_US
 }
 
 /// Series ids that were handed out and are not in the catalog yet.

@@ -81,16 +81,22 @@ impl Keeper {
 /// Looks at every partition once; how many segments were removed.
 pub(super) fn keep(env: &Env, streams: &Streams, internal: &[Arc<Partition>]) -> usize {
     let mut removed = 0;
+    // Ages mean nothing by a clock that is not to be believed.
+    let suspect = env.clock_state().is_suspect();
+    let by_clock = |policy: Retention| match suspect {
+        true => Retention { age: None, ..policy },
+        false => policy,
+    };
     for stream in streams.all() {
-        let policy = stream.definition().options().retention;
+        let policy = by_clock(stream.definition().options().retention);
         for partition in stream.partitions() {
             removed += look(env, partition, policy, stream.definition().options().partitions);
         }
     }
     for (which, partition) in InternalLog::ALL.into_iter().zip(internal) {
         let policy = env.config.retention.get(&which).copied();
-        removed +=
-            look(env, partition, policy.filter(|_| which.may_expire()).unwrap_or_default(), 1);
+        let policy = policy.filter(|_| which.may_expire()).unwrap_or_default();
+        removed += look(env, partition, by_clock(policy), 1);
     }
     removed
 }

@@ -109,6 +109,7 @@ pub(super) fn open(
     let newest =
         all().chain(internal.iter().map(Arc::clone)).filter_map(|p| p.newest_append_time()).max();
     env.append_clock.raise(newest.unwrap_or(AppendTime(i64::MIN)));
+    env.watch_clock(newest)?;
     let restarted = used_before.then(|| {
         let opened_at = env.append_clock.draw();
         Restart { down_from: newest.unwrap_or(opened_at), opened_at }

@@ -14,6 +14,7 @@ mod trim;
 pub(super) use committing::Next;
 pub(super) use planning::{Planning, Ready};
 
+use super::backup::{Cut, CutFile};
 use super::dedupe::DedupeWindow;
 use super::entry::{Ends, PartitionState, SegmentInfo};
 use super::env::Env;
@@ -34,7 +35,7 @@ use super::ticks::TickPolicy;
 use super::writer::{StoreError, Writer};
 use crate::model::{AppendTime, EventTime, Offset, PartitionId, SeriesDirectory};
 use arrow::array::RecordBatch;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -297,9 +298,40 @@ impl Partition {
         core.writer.synced_point()
     }
 
+    /// Nothing is committed to it until what this gives is dropped.
+    pub(super) fn stand(&self) -> Standing<'_> {
+        Standing { partition: self, core: self.core.lock() }
+    }
+
     /// Its identity in every frame, in holds and in the positions of groups.
     pub fn uid(&self) -> u64 {
         self.uid
+    }
+}
+
+/// A partition to which nothing is committed.
+#[derive(Debug)]
+pub(super) struct Standing<'p> {
+    partition: &'p Partition,
+    core: MutexGuard<'p, Core>,
+}
+
+impl Standing<'_> {
+    /// What a backup copies of it: all that is durable now.
+    pub(super) fn cut(&self) -> Cut {
+        let active = self.core.writer.active.as_ref().filter(|active| active.synced > 0);
+        let broken = self.core.writer.failed.is_some() || self.core.writer.must_heal;
+        let published = self.partition.published.lock();
+        let closed = published.segments.iter().filter(|s| active.is_none_or(|a| a.id != s.id));
+        let mut files: Vec<CutFile> =
+            closed.map(|s| CutFile { path: s.path.to_path_buf(), length: None }).collect();
+        files.extend(active.map(|a| CutFile { path: a.path.clone(), length: Some(a.synced) }));
+        Cut {
+            files,
+            point: self.core.writer.synced_point().filter(|point| !broken && point.length > 0),
+            log_start: published.log_start(),
+            durable_end: published.durable_end,
+        }
     }
 }
 

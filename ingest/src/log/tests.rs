@@ -1,4 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "the tests damage files behind the disk's back")]
+mod backup;
+mod clock;
 mod misplaced;
 mod producers;
 mod repair;

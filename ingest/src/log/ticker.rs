@@ -1,10 +1,11 @@
 //! The ticker: asks each stream's policy and writes the ticks that are due.
 //!
 //! Promise: writes nothing but ticks; what they say is decided in `ticks`. Each time it also sees how
-//! full the disk is.
+//! full the disk is, and whether the clock is to be believed.
 
 use super::env::Env;
 use super::streams::Streams;
+use super::ticks::LiveTicks;
 use super::{EntryBody, Partition, TickKind};
 use crate::model::{AppendTime, EventTime};
 use parking_lot::{Condvar, Mutex};
@@ -63,9 +64,14 @@ fn look_again(env: &Env, streams: &Streams) -> Duration {
 pub(super) fn tick(env: &Env, streams: &Streams) -> usize {
     env.look_at_room();
     let now = env.append_clock.floor();
+    // Looked at after `now` was: a clock that is set in between is found out.
+    let live = match env.look_at_clock().is_suspect() {
+        true => LiveTicks::Stop,
+        false => LiveTicks::Go,
+    };
     let mut ticks = 0;
     for stream in streams.all() {
-        let due = stream.ticks().lock().due(now);
+        let due = stream.ticks().lock().due_with(now, live);
         ticks += due.len();
         for tick in due {
             let partition = &stream.partitions()[tick.partition.0 as usize];

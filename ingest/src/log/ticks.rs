@@ -40,6 +40,15 @@ pub enum TickOutlook {
     Never,
 }
 
+/// Whether event time goes on with the clock where a live stream is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LiveTicks {
+    /// It does.
+    Go,
+    /// The clock is not to be believed.
+    Stop,
+}
+
 /// The tick policy of one stream.
 #[derive(Debug, Clone)]
 pub struct TickPolicy {
@@ -139,8 +148,16 @@ impl TickPolicy {
 
     /// The ticks due at `now`, by partition; each is noted as written.
     pub fn due(&mut self, now: AppendTime) -> Vec<DueTick> {
+        self.due_with(now, LiveTicks::Go)
+    }
+
+    /// As [`Self::due`]; where they stop, event time does not go on with the clock.
+    pub(super) fn due_with(&mut self, now: AppendTime, live: LiveTicks) -> Vec<DueTick> {
         let Some(newest) = self.newest else { return Vec::new() };
-        let event = self.event_time_at(newest, now.0).min(now.0 + self.skew_us);
+        let event = match live {
+            LiveTicks::Go => self.event_time_at(newest, now.0).min(now.0 + self.skew_us),
+            LiveTicks::Stop => newest.event,
+        };
         let mut ticks = Vec::new();
         for (index, silence) in self.partitions.iter_mut().enumerate() {
             if silence.next_slot > now.0 {
@@ -231,6 +248,16 @@ mod tests {
         assert_eq!(seconds(&policy.due(AppendTime(20 * SECOND))), [(0, 19), (1, 19)]);
         assert_eq!(seconds(&policy.due(AppendTime(22 * SECOND))), []);
         assert_eq!(seconds(&policy.due(AppendTime(25 * SECOND))), [(0, 24), (1, 24)]);
+    }
+
+    #[test]
+    fn by_a_clock_that_is_not_believed_only_the_streams_newest_event_time_is_told() {
+        let mut policy = policy();
+        row(&mut policy, 0, 7, 8);
+        let at = |seconds: i64| AppendTime(seconds * SECOND);
+        assert_eq!(seconds(&policy.due_with(at(7_200), LiveTicks::Stop)), [(1, 7)]);
+        assert_eq!(seconds(&policy.due_with(at(7_220), LiveTicks::Stop)), []);
+        assert_eq!(seconds(&policy.due(at(7_240))), [(0, 7_239), (1, 7_239)]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl RuleAlarms {
             }
             // What they mean for a rule's series is said by `pause`: only the rule knows its streams.
             Command::PartitionOut { .. } | Command::PartitionIn { .. } => {}
+            Command::ClockSuspect { .. } | Command::ClockAgrees => {}
         }
         out
     }
@@ -173,6 +174,9 @@ fn command_input(
         Command::Unshelve { .. } => Ok(AlarmInput::Unshelve),
         Command::TakeOutOfService { .. } => Ok(AlarmInput::TakeOutOfService),
         Command::ReturnToService { .. } => Ok(AlarmInput::ReturnToService),
-        Command::PartitionOut { .. } | Command::PartitionIn { .. } => Err(Why::OtherOccurrence),
+        Command::PartitionOut { .. }
+        | Command::PartitionIn { .. }
+        | Command::ClockSuspect { .. }
+        | Command::ClockAgrees => Err(Why::OtherOccurrence),
     }
 }

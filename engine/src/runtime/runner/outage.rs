@@ -41,7 +41,9 @@ impl Runner {
                 | Command::Shelve { .. }
                 | Command::Unshelve { .. }
                 | Command::TakeOutOfService { .. }
-                | Command::ReturnToService { .. } => {}
+                | Command::ReturnToService { .. }
+                | Command::ClockSuspect { .. }
+                | Command::ClockAgrees => {}
             }
         }
         if self.is_something_due() { self.time_passes(appended, out) } else { Ok(()) }

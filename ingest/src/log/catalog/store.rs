@@ -60,6 +60,15 @@ impl Store {
         read(database.as_ref().ok_or(CatalogError::Full)?)
     }
 
+    /// Reads while nobody changes anything.
+    pub(super) fn standing<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let _nobody_changes = self.changing.lock();
+        self.read(read)
+    }
+
     /// Changes, one after another.
     pub(super) fn change(
         &self,
