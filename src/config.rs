@@ -34,6 +34,8 @@ pub struct Config {
     pub engine: Engine,
     /// Questions.
     pub queries: QueryLimits,
+    /// The log in a Kafka cluster, with `weir serve --log kafka://broker:9092`.
+    pub cluster: Cluster,
 }
 
 impl Default for Config {
@@ -46,6 +48,7 @@ impl Default for Config {
             ingest: Ingest::default(),
             engine: Engine::default(),
             queries: QueryLimits::default(),
+            cluster: Cluster::default(),
         }
     }
 }
@@ -137,6 +140,38 @@ impl Engine {
     }
 }
 
+/// `[cluster]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// What the processes that share the partitions are called together.
+    pub group: String,
+    /// Where they keep checkpoints: `file:///` and a directory that all of them see.
+    pub checkpoints: String,
+    /// Where alarms go; `<group>.weir-alarms` where nothing is said.
+    pub alarms_topic: Option<String>,
+    /// By stream, the levels whose values its records are keyed by; by the topic path where nothing is
+    /// said.
+    pub keyed_by: BTreeMap<String, Vec<String>>,
+    /// About so many bytes of input between two checkpoints of a partition.
+    pub checkpoint_bytes: u64,
+    /// Properties of librdkafka, such as `"client.rack" = "a"`.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            group: "weir".to_owned(),
+            checkpoints: String::new(),
+            alarms_topic: None,
+            keyed_by: BTreeMap::new(),
+            checkpoint_bytes: 64 * 1024 * 1024,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
 impl Config {
     /// Reads a file; without one, the defaults.
     /// # Errors
@@ -201,11 +236,18 @@ fn flatten(prefix: &str, value: &serde_json::Value, lines: &mut Vec<String>) {
                 flatten(&path, value, lines);
             }
         }
-        _ if prefix.ends_with("secret") && !value.is_null() => {
+        _ if is_secret(prefix) && !value.is_null() => {
             lines.push(format!("{prefix} = (hidden)"));
         }
         _ => lines.push(format!("{prefix} = {value}")),
     }
+}
+
+/// What librdkafka takes may be a password or a key.
+fn is_secret(key: &str) -> bool {
+    let property = key.strip_prefix("cluster.properties.");
+    let hidden = ["password", "sasl.", "ssl.key"];
+    key.ends_with("secret") || property.is_some_and(|name| hidden.iter().any(|h| name.contains(h)))
 }
 
 #[cfg(test)]
@@ -260,6 +302,17 @@ mod tests {
             let error = engine(text).retention().expect_err(text).to_string();
             assert!(error.contains(&text[..13]), "{error}");
         }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_shown() {
+        let text = "[cluster.properties]\n\"sasl.password\" = \"sesame\"\n\"client.rack\" = \"a\"\n";
+        let lines = load(text).expect("fine").lines();
+        assert!(
+            lines.contains(&"cluster.properties.sasl.password = (hidden)".to_owned()),
+            "{lines:?}"
+        );
+        assert!(lines.contains(&"cluster.properties.client.rack = \"a\"".to_owned()), "{lines:?}");
     }
 
     #[test]

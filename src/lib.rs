@@ -15,6 +15,8 @@ pub mod told; // alarms as doors tell them
 pub mod statements; // one file, many statements
 
 pub mod serve;
+#[cfg(feature = "kafka")]
+pub mod cluster; // serve, with the log in Kafka
 pub mod demo;
 pub mod alarms;
 pub mod ask;

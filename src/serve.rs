@@ -35,6 +35,19 @@ pub struct Arguments {
     /// Where Kafka's wire listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     kafka: Option<SocketAddr>,
+    /// Share the partitions of a log in a Kafka cluster with the other processes of the group; only
+    /// the doors for readings and events over HTTP are open
+    #[arg(long, value_name = "kafka://BROKER:PORT", requires = "define")]
+    log: Option<String>,
+    /// Streams, tables and rules, the same for all processes of the group
+    #[arg(long, value_name = "FILE.sql", requires = "log")]
+    define: Vec<PathBuf>,
+    /// The group
+    #[arg(long, value_name = "NAME", requires = "log")]
+    group: Option<String>,
+    /// Where the group keeps checkpoints
+    #[arg(long, value_name = "file:///DIR", requires = "log")]
+    checkpoints: Option<String>,
 }
 
 /// Serves until told to stop.
@@ -51,9 +64,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
     config.mqtt = arguments.mqtt.or(config.mqtt);
     config.kafka = arguments.kafka.or(config.kafka);
+    config.cluster.group = arguments.group.unwrap_or(config.cluster.group);
+    config.cluster.checkpoints = arguments.checkpoints.unwrap_or(config.cluster.checkpoints);
     config.check()?;
     for line in config.lines() {
         tracing::info!(target: "weir::config", "{line}");
+    }
+    if let Some(address) = arguments.log {
+        return share(&address, &arguments.define, config).await;
     }
     let server = Server::start(config, Arc::new(RealClock::new())).await?;
     let style = Style::for_stdout();
@@ -79,6 +97,28 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
     tracing::info!("stopping");
     server.stop().await
+}
+
+/// Takes part in a group until told to stop.
+#[cfg(feature = "kafka")]
+async fn share(address: &str, define: &[PathBuf], config: Config) -> Result<()> {
+    let group = config.cluster.group.clone();
+    let mut sharing = crate::cluster::Sharing::start(address, define, config).await?;
+    let style = Style::for_stdout();
+    println!("weir shares {address} as one of the group '{group}'");
+    println!("weir listens on {}", style.cyan(&format!("http://{}", sharing.address())));
+    std::io::stdout().flush()?;
+    tokio::select! {
+        ended = sharing.ended() => return ended,
+        told = until_told_to_stop() => told?,
+    }
+    tracing::info!("stopping");
+    sharing.stop().await
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn share(address: &str, _: &[PathBuf], _: Config) -> Result<()> {
+    anyhow::bail!("{address} cannot be the log: this weir was built without the feature 'kafka'")
 }
 
 /// Waits until the disk fails below the catalog; why.

@@ -23,3 +23,5 @@ pub mod explain; // what an alarm rested on
 pub mod asked; // what a question counts of sensors
 pub mod rules; // all rules of a server
 pub mod replay; // rules over a file, or over a log again
+#[cfg(feature = "kafka")]
+pub mod cluster; // rules over a log that several processes share

@@ -14,6 +14,7 @@ mod dead_letters;
 mod events;
 mod health;
 pub mod kafka;
+mod keeper;
 mod log_metrics;
 mod metrics;
 pub mod mqtt;
@@ -28,18 +29,25 @@ pub use dead_letters::dead_letters_schema;
 pub use metrics::Metrics;
 
 pub use crate::decode::reading_json;
+use crate::io::Clock;
+#[cfg(feature = "kafka")]
+use crate::kafka::KafkaWriter;
 use crate::log::Log;
 use crate::model::{AppendTime, Limits};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use keeper::Keeper;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What every request of the doors needs.
 #[derive(Debug)]
 struct Door {
+    /// Knows the streams.
     log: Arc<Log>,
+    keeper: Keeper,
+    clock: Arc<dyn Clock>,
     budget: Arc<IngestBudget>,
     limits: Limits,
     metrics: Arc<Metrics>,
@@ -53,20 +61,39 @@ pub fn router(
     limits: Limits,
     metrics: Arc<Metrics>,
 ) -> Router {
-    let door = Arc::new(Door { log, budget, limits, metrics });
-    Router::new()
-        .route("/v1/readings", post(readings::post))
-        .route("/v1/events", post(events::post))
-        .route("/healthz", get(health::healthz))
+    let clock = Arc::clone(log.clock());
+    let door = Arc::new(Door { log, keeper: Keeper::Here, clock, budget, limits, metrics });
+    taking()
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .with_state(door)
 }
 
+/// The same doors where a cluster keeps the rows.
+#[cfg(feature = "kafka")]
+pub fn cluster_router(
+    writer: Arc<KafkaWriter>,
+    clock: Arc<dyn Clock>,
+    budget: Arc<IngestBudget>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+) -> Router {
+    let (log, keeper) = (Arc::clone(writer.here()), Keeper::Cluster(writer));
+    let door = Arc::new(Door { log, keeper, clock, budget, limits, metrics });
+    taking().route("/metrics", get(health::door_metrics)).with_state(door)
+}
+
+fn taking() -> Router<Arc<Door>> {
+    Router::new()
+        .route("/v1/readings", post(readings::post))
+        .route("/v1/events", post(events::post))
+        .route("/healthz", get(health::healthz))
+}
+
 impl Door {
     /// What the clock says: arrival time of what arrives now.
     fn now(&self) -> AppendTime {
-        AppendTime(self.log.clock().wall_us())
+        AppendTime(self.clock.wall_us())
     }
 
     /// Answers and counts.
@@ -75,9 +102,9 @@ impl Door {
         name: &'static str,
         answer: impl Future<Output = Result<Response, ErrorAnswer>>,
     ) -> Response {
-        let start = self.log.clock().monotonic_us();
+        let start = self.clock.monotonic_us();
         let response = answer.await.unwrap_or_else(IntoResponse::into_response);
-        let took = self.log.clock().monotonic_us().saturating_sub(start);
+        let took = self.clock.monotonic_us().saturating_sub(start);
         let status = response.status().as_u16();
         self.metrics.request(name, status, Duration::from_micros(took));
         response

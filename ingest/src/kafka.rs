@@ -17,6 +17,7 @@ mod produce;
 mod records;
 mod ticks;
 mod topic;
+mod writer;
 
 pub use cluster::KafkaLog;
 pub use connection::Connection;
@@ -27,6 +28,7 @@ pub use outbox::{Committed, Letter, Outbox, OutboxError, read_committed};
 pub use partition::KafkaPartition;
 pub use records::Unread;
 pub use topic::{Durability, KafkaTopic, KeyedBy};
+pub use writer::KafkaWriter;
 
 #[cfg(test)]
 mod tests;

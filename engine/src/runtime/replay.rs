@@ -9,7 +9,7 @@ mod chunks; // the input in pieces of whole lines
 mod data; // the rules of a data directory over its own log
 mod decoding; // lines become columns, ahead of the rules
 mod derived; // what rules write is read by others
-mod definitions; // streams, tables and rules of a file
+pub(super) mod definitions; // streams, tables and rules of a file
 mod lines; // outputs as NDJSON
 mod segments; // rows and refusals in arrival order
 mod topics; // topics get their series

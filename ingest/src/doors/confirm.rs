@@ -6,7 +6,7 @@
 use super::answer::ErrorAnswer;
 use super::asked::{Ack, Asked, Validate};
 use super::budget::{OverBudget, Permit};
-use super::dead_letters::{self, Kept, Letters};
+use super::dead_letters::{Kept, Letters};
 use super::producer::{Sender, one_each};
 use super::{Door, receive::over_budget};
 use crate::decode::{Decoded, DecodedRows, topic_of};
@@ -42,12 +42,15 @@ pub(super) async fn confirm(
     now: AppendTime,
 ) -> Response {
     door.metrics.decoded(&decoded);
+    if let Err(refused) = door.keeper.knows(asked.source) {
+        return refused.into_response();
+    }
     if asked.validate == Validate::All && !decoded.refused.is_empty() {
         return all_or_nothing(&decoded).into_response();
     }
     let bytes_max = door.limits.partition_bytes_max;
-    if let Err(error) = permit.grow_to(decoded.bytes).and_then(|()| room(bytes_max, &decoded.rows))
-    {
+    let room = || door.keeper.room(bytes_max, &decoded.rows);
+    if let Err(error) = permit.grow_to(decoded.bytes).and_then(|()| room()) {
         return over_budget(error).into_response();
     }
     let Decoded { rows, refused, .. } = decoded;
@@ -58,10 +61,11 @@ pub(super) async fn confirm(
             Err(refused) => return refused.into_response(),
         },
     };
-    let letters = dead_letters::append(&door.log, name, &refused, |r| topic_of(&r.payload), now);
+    let topic = |refusal: &Refusal| topic_of(&refusal.payload);
+    let letters = door.keeper.dead_letters(&door.log, name, &refused, topic, now);
     let sender = Sender::new(asked.source);
     let waiting: Vec<(Receipt, Vec<u32>)> =
-        rows.into_iter().map(|rows| sender.append(rows)).collect();
+        rows.into_iter().flat_map(|rows| door.keeper.append(&sender, rows)).collect();
     let queued: usize = waiting.iter().map(|(_, indexes)| indexes.len()).sum();
     let mut under_way = UnderWay { waiting, letters, permit };
     let mut outcome = Outcome::default();

@@ -34,6 +34,7 @@ const LETTER_BYTES: usize = 2 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     waiting: Vec<Receipt>,
+    kept: Kept,
 }
 
 /// Whether the refused rows of a request are in the log.
@@ -55,13 +56,20 @@ pub(super) fn append(
 ) -> Letters {
     let partition = log.internal(InternalLog::DeadLetters);
     let queue = |refused| partition.append(batch(log, door, refused, &topic, now));
-    Letters { waiting: pieces(refused).into_iter().map(queue).collect() }
+    Letters { waiting: pieces(refused).into_iter().map(queue).collect(), kept: Kept::All }
 }
 
 impl Letters {
+    /// Of these, which nobody keeps.
+    #[cfg(feature = "kafka")]
+    pub(super) fn nowhere(refused: &[Refusal]) -> Self {
+        let kept = if refused.is_empty() { Kept::All } else { Kept::NotAll };
+        Self { waiting: Vec::new(), kept }
+    }
+
     /// Resolves when all of them are durable, or will not be.
     pub(super) async fn kept(self) -> Kept {
-        let mut kept = Kept::All;
+        let mut kept = self.kept;
         for receipt in self.waiting {
             if let Err(error) = receipt.await {
                 if kept == Kept::All {

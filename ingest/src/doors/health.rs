@@ -45,8 +45,7 @@ pub(super) async fn readyz(State(door): State<Arc<Door>>) -> Response {
 /// Prometheus' text format.
 pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
     let metrics = &door.metrics;
-    metrics.set("weir_ingest_bytes_in_flight", Vec::new(), door.budget.in_flight() as u64);
-    metrics.set("weir_ingest_bytes_max", Vec::new(), door.budget.bytes_max() as u64);
+    set_budget(&door);
     for stream in door.log.streams().all() {
         let name = stream.definition().name().to_owned();
         let series = stream.series().len() as u64;
@@ -74,7 +73,23 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
             metrics.set("weir_readings_stamped", labels, n);
         }
     }
+    text(metrics.render() + &log_metrics::text(&door.log))
+}
+
+/// The same of the doors alone, where this process keeps no partitions.
+#[cfg(feature = "kafka")]
+pub(super) async fn door_metrics(State(door): State<Arc<Door>>) -> Response {
+    set_budget(&door);
+    text(door.metrics.render())
+}
+
+fn set_budget(door: &Door) {
+    let (metrics, budget) = (&door.metrics, &door.budget);
+    metrics.set("weir_ingest_bytes_in_flight", Vec::new(), budget.in_flight() as u64);
+    metrics.set("weir_ingest_bytes_max", Vec::new(), budget.bytes_max() as u64);
+}
+
+fn text(all: String) -> Response {
     let text = "text/plain; version=0.0.4; charset=utf-8";
-    let all = metrics.render() + &log_metrics::text(&door.log);
     ([(header::CONTENT_TYPE, text)], all).into_response()
 }

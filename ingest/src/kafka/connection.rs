@@ -110,6 +110,13 @@ impl Connection {
         config.create_with_context(Quiet).map_err(|e| KafkaLogError::Client(e.to_string()))
     }
 
+    /// For where a partition ends, with what was never committed.
+    pub(super) fn uncommitted(&self) -> Result<BaseConsumer<Quiet>, KafkaError> {
+        let mut config = self.consumer();
+        config.set("group.id", "weir-reader").set("isolation.level", "read_uncommitted");
+        config.create_with_context(Quiet)
+    }
+
     /// For the positions of a group that keeps its own.
     pub(super) fn member_of(&self, group: &str) -> Result<BaseConsumer<Quiet>, KafkaLogError> {
         let mut config = self.consumer();

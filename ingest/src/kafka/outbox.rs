@@ -11,7 +11,7 @@ use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::ProducerContext;
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How long one attempt to commit may take.
 const COMMIT_WITHIN: Duration = Duration::from_secs(30);
+/// How often others are looked at that have not finished.
+const OTHERS_WAIT: Duration = Duration::from_millis(20);
 
 /// A record on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,10 +201,11 @@ pub fn read_committed(
     let refused = |error: KafkaError| KafkaLogError::refused(doing(), &error);
     let mut config = log.connection().consumer();
     config.set("group.id", "weir-reader").set("enable.partition.eof", "true");
-    let consumer: rdkafka::consumer::BaseConsumer<Quiet> = config
+    let consumer: BaseConsumer<Quiet> = config
         .create_with_context(Quiet)
         .map_err(|error| KafkaLogError::Client(error.to_string()))?;
     let id = partition.0.cast_signed();
+    wait_for_others(log, &consumer, topic, id).map_err(refused)?;
     let marks = consumer.fetch_watermarks(topic, id, ANSWER_WITHIN).map_err(refused)?;
     let offset = |n: i64| Offset(n.max(0).cast_unsigned());
     let (low, high) = (offset(marks.0), offset(marks.1));
@@ -230,4 +233,21 @@ pub fn read_committed(
             }
         }
     }
+}
+
+/// A transaction that is under way hides also what others committed behind it. Waits until none does that was
+/// begun before now: each ends, or is ended by the cluster.
+fn wait_for_others(
+    log: &KafkaLog,
+    committed: &BaseConsumer<Quiet>,
+    topic: &str,
+    partition: i32,
+) -> Result<(), KafkaError> {
+    let all = log.connection().uncommitted()?;
+    let (_, end) = all.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
+    while committed.fetch_watermarks(topic, partition, ANSWER_WITHIN)?.1 < end {
+        // Nothing is assigned: only time passes.
+        drop(committed.poll(OTHERS_WAIT));
+    }
+    Ok(())
 }

@@ -3,7 +3,8 @@
 //! Elsewhere: what it has in common with every log is in `tests/conformance`.
 
 use super::{
-    Connection, KafkaLog, KafkaLogError, KafkaPartition, KafkaReader, KafkaTopic, KeyedBy,
+    Connection, KafkaLog, KafkaLogError, KafkaPartition, KafkaReader, KafkaTopic, KafkaWriter,
+    KeyedBy,
 };
 use crate::io::{RealClock, SimulatedDisk};
 use crate::log::{EntryBody, EntryReader, Log, LogConfig, PartitionLog, ReadError, TickKind};
@@ -302,5 +303,32 @@ fn what_a_topic_is_keyed_by_decides_which_keys_stay_in_one_partition() {
     assert!(decides(&by_topic, &["room", "site"]) && decides(&by_topic, &["topic"]));
     assert!(!decides(&by_topic, &["site"]), "its rooms are in several partitions");
     assert!(decides(&by_site, &["site"]) && decides(&by_site, &["room", "site"]));
+    assert!(decides(&by_site, &["topic"]), "a path says its site");
     assert!(!decides(&by_site, &["room"]) && !decides(&by_site, &[]));
+}
+
+#[test]
+fn a_written_row_goes_where_its_key_says_whatever_partition_it_was_decoded_for() {
+    let room = Room::new();
+    let here = here();
+    here.create_stream(definition(1)).unwrap();
+    let topics = [("climate".to_owned(), topic())].into();
+    let writer = KafkaWriter::new(Arc::clone(&room.log), Arc::clone(&here), topics);
+    let mut decoder = crate::decode::Decoder::new(here.streams());
+    for index in 0..20 {
+        let row = format!(r#"{{"topic":"/room/{index}",{TIME},"celsius":{index}}}"#);
+        decoder.push_json(row.as_bytes(), index, AppendTime(1_800_000_000_000_000));
+    }
+    let of = |index: u32| partition_of(&format!("/room/{index}"), 2);
+    let mut written = 0;
+    for (receipt, indexes) in decoder.finish().rows.into_iter().flat_map(|r| writer.append(r)) {
+        let appended = receipt.wait().unwrap();
+        assert_eq!(appended.rows as usize, indexes.len(), "each row is confirmed");
+        assert!(indexes.iter().all(|index| of(*index) == of(indexes[0])), "{indexes:?}");
+        written += indexes.len();
+    }
+    assert_eq!(written, 20);
+    let first: Vec<f64> = (0..20).filter(|index| of(*index) == 0).map(f64::from).collect();
+    let found: Vec<f64> = room.temperatures(&mut room.reader()).iter().map(|(_, c)| *c).collect();
+    assert_eq!(found, first);
 }

@@ -64,11 +64,12 @@ impl KafkaTopic {
     /// Whether a key that is made of these columns says in which partition its readings are.
     pub fn is_decided_by(&self, stream: &StreamDefinition, columns: &[String]) -> bool {
         let needed = match &self.keyed_by {
-            KeyedBy::Topic if columns.iter().any(|column| column == "topic") => return true,
             KeyedBy::Topic => stream.levels(),
             KeyedBy::Levels(levels) => levels,
         };
-        needed.iter().all(|level| columns.contains(level))
+        // The path says all of its levels.
+        let has_path = columns.iter().any(|column| column == "topic");
+        has_path || needed.iter().all(|level| columns.contains(level))
     }
 }
 

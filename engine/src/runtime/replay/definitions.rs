@@ -26,17 +26,19 @@ use weir_ingest::model::{AppendTime, EventTime, StreamDefinition};
 /// A thousand years: with event time for a clock, nothing lies in the future.
 const NO_FUTURE: Duration = Duration::from_secs(1_000 * 365 * 86_400);
 
-pub(super) struct Definitions {
-    pub(super) log: Arc<Log>,
-    pub(super) streams: Vec<Arc<Stream>>,
-    pub(super) tables: Vec<Input>,
-    pub(super) rules: Vec<ReplayedRule>,
+#[derive(Debug)]
+pub(in crate::runtime) struct Definitions {
+    pub(in crate::runtime) log: Arc<Log>,
+    pub(in crate::runtime) streams: Vec<Arc<Stream>>,
+    pub(in crate::runtime) tables: Vec<Input>,
+    pub(in crate::runtime) rules: Vec<ReplayedRule>,
     pub(super) keeps_journal: bool,
 }
 
 /// A rule of the file.
-pub(super) struct ReplayedRule {
-    pub(super) identity: RuleIdentity,
+#[derive(Debug)]
+pub(in crate::runtime) struct ReplayedRule {
+    pub(in crate::runtime) identity: RuleIdentity,
     statement: RuleStatement,
     plan: Arc<RulePlan>,
     /// Position of each of its streams among all.
@@ -47,9 +49,22 @@ pub(super) struct ReplayedRule {
 }
 
 impl ReplayedRule {
-    pub(super) fn runner(&self) -> Runner {
+    /// The rule without state.
+    pub(in crate::runtime) fn runner(&self) -> Runner {
         let plan = Arc::clone(&self.plan);
         Runner::new(&self.statement, plan, self.identity.clone(), self.starts_after)
+    }
+
+    /// How it is evaluated.
+    #[cfg(feature = "kafka")]
+    pub(in crate::runtime) fn plan(&self) -> &RulePlan {
+        &self.plan
+    }
+
+    /// As it was written.
+    #[cfg(feature = "kafka")]
+    pub(in crate::runtime) fn statement(&self) -> &RuleStatement {
+        &self.statement
     }
 
     /// The input as this rule sees it; `None` when it does not read it.
@@ -70,7 +85,11 @@ impl ReplayedRule {
 }
 
 impl Definitions {
-    pub(super) fn new(text: &str, options: &ReplayOptions) -> Result<Self, ReplayError> {
+    /// What a text defines.
+    pub(in crate::runtime) fn new(
+        text: &str,
+        options: &ReplayOptions,
+    ) -> Result<Self, ReplayError> {
         let log = Log::open_manual(
             Arc::new(SimulatedDisk::new(0)),
             Arc::new(SimulatedClock::at(0)),
