@@ -212,8 +212,7 @@ impl Cluster {
     }
 
     fn step(&mut self) -> Result<Stepped, ClusterError> {
-        self.take_over()?;
-        let mut stepped = Stepped::Waiting;
+        let mut stepped = self.take_over()?;
         let mut over = Vec::new();
         for (owned, lane) in &mut self.lanes {
             match lane.step() {
@@ -229,23 +228,21 @@ impl Cluster {
         Ok(stepped)
     }
 
-    /// Opens what was assigned.
-    fn take_over(&mut self) -> Result<(), ClusterError> {
+    /// Opens one of those that were assigned: that takes a second, in which the others wait.
+    fn take_over(&mut self) -> Result<Stepped, ClusterError> {
         let now = self.shared.clock.monotonic_us();
-        let due: Vec<Owned> =
-            self.waiting.iter().filter(|(_, at)| **at <= now).map(|(o, _)| o.clone()).collect();
-        for owned in due {
-            self.waiting.remove(&owned);
-            let Some(stream) = self.streams.get(&owned.0) else { continue };
-            match Lane::open(&self.shared, stream, owned.1) {
-                Ok(lane) => drop(self.lanes.insert(owned, lane)),
-                Err(error) => {
-                    let name = letters::lane_name(stream, owned.1);
-                    self.gone(owned, &name, error)?;
-                }
+        let due = self.waiting.iter().find(|(_, at)| **at <= now).map(|(owned, _)| owned.clone());
+        let Some(owned) = due else { return Ok(Stepped::Waiting) };
+        self.waiting.remove(&owned);
+        let Some(stream) = self.streams.get(&owned.0) else { return Ok(Stepped::Waiting) };
+        match Lane::open(&self.shared, stream, owned.1) {
+            Ok(lane) => drop(self.lanes.insert(owned, lane)),
+            Err(error) => {
+                let name = letters::lane_name(stream, owned.1);
+                self.gone(owned, &name, error)?;
             }
         }
-        Ok(())
+        Ok(Stepped::Worked)
     }
 
     /// A partition that cannot be looked after now; whether it is tried again follows from why.
