@@ -4,7 +4,7 @@ use crate::published::{LAST, ROOMS};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A hang, not a measure of speed.
@@ -17,8 +17,8 @@ pub(crate) struct Alarms {
     pub(crate) by_id: BTreeMap<String, String>,
     /// How many records say something that another said before.
     pub(crate) repeated: usize,
-    /// Rooms of which something was said.
-    pub(crate) rooms: BTreeSet<String>,
+    /// The newest time of which something was said, by room.
+    newest: BTreeMap<String, String>,
     /// Rooms that came to their end.
     last: u32,
 }
@@ -28,13 +28,16 @@ pub(crate) fn all(brokers: &str, topic: &str, partitions: i32) -> Alarms {
     until(brokers, topic, partitions, |alarms| alarms.last == ROOMS)
 }
 
+/// Reads until something was said of every room that happened at `time` or later.
+pub(crate) fn since(brokers: &str, topic: &str, partitions: i32, time: &str) {
+    until(brokers, topic, partitions, |alarms| {
+        let later = alarms.newest.values().filter(|newest| newest.as_str() >= time);
+        later.count() as u32 == ROOMS
+    });
+}
+
 /// Reads until there is enough.
-pub(crate) fn until(
-    brokers: &str,
-    topic: &str,
-    partitions: i32,
-    enough: impl Fn(&Alarms) -> bool,
-) -> Alarms {
+fn until(brokers: &str, topic: &str, partitions: i32, enough: impl Fn(&Alarms) -> bool) -> Alarms {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "reader-of-alarms");
     config.set("isolation.level", "read_committed").set("enable.auto.commit", "false");
@@ -45,18 +48,19 @@ pub(crate) fn until(
     }
     consumer.assign(&places).expect("an assignment");
     let mut alarms =
-        Alarms { by_id: BTreeMap::new(), repeated: 0, rooms: BTreeSet::new(), last: 0 };
+        Alarms { by_id: BTreeMap::new(), repeated: 0, newest: BTreeMap::new(), last: 0 };
     let begun = Instant::now();
     while !enough(&alarms) {
-        let (events, rooms, last) = (alarms.by_id.len(), alarms.rooms.len(), alarms.last);
-        let so_far = format!("{events} events of {rooms} rooms, {last} came to their end");
-        assert!(begun.elapsed() < GIVE_UP, "no more comes: {so_far}");
+        let (events, newest) = (alarms.by_id.len(), &alarms.newest);
+        assert!(begun.elapsed() < GIVE_UP, "{events} events, the newest by room {newest:?}");
         let Some(Ok(record)) = consumer.poll(Duration::from_millis(100)) else { continue };
         let event: Value =
             serde_json::from_slice(record.payload().expect("a value")).expect("JSON");
         let id = event["id"].as_str().expect("every event has an id").to_owned();
         let said = lasting(&event);
-        alarms.rooms.insert(event["data"]["key"]["room"].to_string());
+        let time = event["data"]["time"].as_str().expect("a time").to_owned();
+        let newest = alarms.newest.entry(event["data"]["key"]["room"].to_string()).or_default();
+        *newest = time.max(std::mem::take(newest));
         match alarms.by_id.insert(id, said.clone()) {
             None => alarms.last += u32::from(is_last(&event)),
             Some(before) => {

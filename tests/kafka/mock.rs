@@ -4,7 +4,7 @@
 
 use crate::alarms;
 use crate::group::Group;
-use crate::published::{PARTITIONS, Publisher, ROOMS, last_reading};
+use crate::published::{PARTITIONS, Publisher, ROOMS, last_reading, time_of};
 use rdkafka::mocking::MockCluster;
 
 #[test]
@@ -19,8 +19,7 @@ fn three_processes_of_which_one_is_killed_raise_what_one_alone_does() {
     (0..3).for_each(|_| plant.start());
     publisher.publish(120);
     let topic = plant.alarms();
-    let at_work = |alarms: &alarms::Alarms| alarms.rooms.len() as u32 == ROOMS;
-    alarms::until(&brokers, &topic, PARTITIONS, at_work);
+    alarms::since(&brokers, &topic, PARTITIONS, &time_of(0));
     plant.kill(0);
     publisher.publish(120);
     publisher.end();

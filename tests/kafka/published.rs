@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ impl Publisher {
 /// Publishes until it is told that it is enough.
 pub(crate) struct Load {
     enough: Arc<AtomicBool>,
+    second: Arc<AtomicI64>,
     publishing: JoinHandle<Publisher>,
 }
 
@@ -89,15 +90,22 @@ impl Load {
     /// A second's readings, again and again.
     pub(crate) fn begin(mut publisher: Publisher) -> Self {
         let enough = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&enough);
+        let second = Arc::new(AtomicI64::new(0));
+        let (stop, now) = (Arc::clone(&enough), Arc::clone(&second));
         let publishing = std::thread::spawn(move || {
             while !stop.load(Ordering::SeqCst) {
                 publisher.publish(1);
+                now.store(publisher.second, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(25));
             }
             publisher
         });
-        Self { enough, publishing }
+        Self { enough, second, publishing }
+    }
+
+    /// The time of the newest readings, as events say it.
+    pub(crate) fn time(&self) -> String {
+        time_of(self.second.load(Ordering::SeqCst))
     }
 
     /// The last readings.
@@ -115,6 +123,12 @@ pub(crate) fn last_reading(room: u32) -> String {
 fn reading(room: u32, sensor: &str, second: i64, celsius: f64) -> String {
     let time = BEGIN + second;
     format!(r#"{{"topic":"/room/{room}/{sensor}","time":{time},"celsius":{celsius}}}"#)
+}
+
+/// A second of what is published, as events say it.
+pub(crate) fn time_of(second: i64) -> String {
+    let time = chrono::DateTime::from_timestamp(BEGIN + second, 0).expect("a time of this century");
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
 /// Up and down, each sensor at its own pace.

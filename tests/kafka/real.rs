@@ -1,9 +1,9 @@
 //! Against Apache Kafka itself.
 
-use crate::alarms::{self, Alarms};
+use crate::alarms;
 use crate::broker::Broker;
 use crate::group::Group;
-use crate::published::{Load, PARTITIONS, Publisher, ROOMS};
+use crate::published::{Load, PARTITIONS, Publisher};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -14,8 +14,6 @@ use weir_ingest::model::{Offset, PartitionId};
 
 /// Longer than the session of a member.
 const OUT_OF_THE_GROUP: Duration = Duration::from_secs(6);
-/// Events that show that the group goes on.
-const MORE: usize = 60;
 
 fn create(brokers: &str, topics: &[&str]) {
     let mut config = ClientConfig::new();
@@ -49,20 +47,17 @@ fn kills_pauses_rebalances_and_a_broker_that_is_away_change_no_alarm() {
     (0..3).for_each(|_| plant.start());
     let load = Load::begin(Publisher::new(&brokers));
     let topic = plant.alarms();
-    let events = |enough: usize| {
-        let there =
-            |alarms: &Alarms| alarms.by_id.len() >= enough && alarms.rooms.len() as u32 == ROOMS;
-        alarms::until(&brokers, &topic, PARTITIONS, there).by_id.len()
-    };
-    let mut told = events(MORE);
+    // What happened by now was judged, in every room.
+    let catch_up = || alarms::since(&brokers, &topic, PARTITIONS, &load.time());
+    catch_up();
 
     // One is killed in the middle of its work, one sleeps until others have taken its place.
     plant.kill(0);
     plant.signal(0, "STOP");
     std::thread::sleep(OUT_OF_THE_GROUP);
-    told = events(told + MORE);
+    catch_up();
     plant.signal(0, "CONT");
-    told = events(told + MORE);
+    catch_up();
 
     // A storm of rebalances: processes come and go, each before the group has settled.
     for _ in 0..4 {
@@ -71,12 +66,12 @@ fn kills_pauses_rebalances_and_a_broker_that_is_away_change_no_alarm() {
         plant.kill(0);
     }
     plant.start();
-    told = events(told + MORE);
+    catch_up();
 
     broker.kill();
     std::thread::sleep(away());
     broker.resume().expect("it starts again over its records");
-    events(told + MORE);
+    catch_up();
     load.end();
     let shared = alarms::all(&brokers, &topic, PARTITIONS);
     plant.stop();
