@@ -3,7 +3,7 @@
 //! Promise: what the log's durability is, is said at the start; without a place for checkpoints that all
 //! processes see nothing starts. The doors for readings close before the group is left.
 
-use crate::config::{Config, Cluster};
+use crate::config::{self, Config};
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +35,11 @@ impl Sharing {
         if config.mqtt.is_some() {
             bail!(
                 "MQTT does not write to a log in Kafka: leave --mqtt out, or run a weir of its own"
+            );
+        }
+        if config.kafka.is_some() {
+            bail!(
+                "Kafka's wire is the cluster's own: leave --kafka out, and let clients talk to its brokers"
             );
         }
         let listener = doors::listen(config.http).await?;
@@ -86,17 +91,17 @@ fn open(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<Cluster> {
-    let cluster = &config.cluster;
-    if cluster.checkpoints.is_empty() {
+    let section = &config.cluster;
+    if section.checkpoints.is_empty() {
         bail!(
             "a log in Kafka needs a place for checkpoints that all processes of the group see: --checkpoints file:///a/shared/directory"
         );
     }
     let mut connection = Connection::to(address)?;
-    for (name, value) in &cluster.properties {
+    for (name, value) in &section.properties {
         connection = connection.with(name, value)?;
     }
-    let config = cluster_config(cluster, &definitions(define)?, config.engine.rule_memory_max)?;
+    let config = cluster_config(section, &definitions(define)?, config.engine.rule_memory_max)?;
     let cluster = Cluster::new(KafkaLog::connect(connection)?, clock, config)?;
     for durability in cluster.durability() {
         match durability.is_enough() {
@@ -127,12 +132,16 @@ async fn serve(
     }
 }
 
-fn cluster_config(cluster: &Cluster, text: &str, rule_memory_max: usize) -> Result<ClusterConfig> {
-    let new = ClusterConfig::new(&cluster.group, text, Checkpoints::at(&cluster.checkpoints)?);
+fn cluster_config(
+    section: &config::Cluster,
+    text: &str,
+    rule_memory_max: usize,
+) -> Result<ClusterConfig> {
+    let new = ClusterConfig::new(&section.group, text, Checkpoints::at(&section.checkpoints)?);
     Ok(ClusterConfig {
-        alarms_topic: cluster.alarms_topic.clone().unwrap_or_else(|| new.alarms_topic.clone()),
-        keyed_by: cluster.keyed_by.clone(),
-        checkpoint_bytes: cluster.checkpoint_bytes,
+        alarms_topic: section.alarms_topic.clone().unwrap_or_else(|| new.alarms_topic.clone()),
+        keyed_by: section.keyed_by.clone(),
+        checkpoint_bytes: section.checkpoint_bytes,
         rule_memory_max,
         ..new
     })

@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn what_may_be_a_password_is_not_shown() {
-        let text = "[cluster.properties]\n\"sasl.password\" = \"sesame\"\n\"client.rack\" = \"a\"\n";
+        let text =
+            "[cluster.properties]\n\"sasl.password\" = \"sesame\"\n\"client.rack\" = \"a\"\n";
         let lines = load(text).expect("fine").lines();
         assert!(
             lines.contains(&"cluster.properties.sasl.password = (hidden)".to_owned()),

@@ -127,7 +127,7 @@ impl Drop for Group {
 fn configuration(directory: &std::path::Path) -> String {
     format!(
         "[cluster]\ncheckpoints = \"file://{}/checkpoints\"\ncheckpoint_bytes = 20000\n\
-         [kafka.keyed_by]\nclimate = [\"room\"]\n\
+         [cluster.keyed_by]\nclimate = [\"room\"]\n\
          [cluster.properties]\n\"session.timeout.ms\" = \"3000\"\n\"heartbeat.interval.ms\" = \"500\"\n",
         directory.display()
     )
