@@ -102,7 +102,9 @@ fn path(server: &Server, name: &str) -> PathBuf {
 
 #[test]
 fn a_backup_under_load_starts_and_has_every_row_confirmed_before_it_began() {
-    let (server, alarm) = prepared();
+    let (mut server, alarm) = prepared();
+    // The second one into the same directory.
+    server.expect("no backup");
     let load = Load::on(&server);
     server.wait_for_rows("SELECT n FROM load WHERE name LIKE 'busy%' LIMIT 1", 1, WITHIN);
     let before = count(&server, "busy%");

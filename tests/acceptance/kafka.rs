@@ -62,8 +62,17 @@ fn what_kcat_produced_is_there_after_a_kill_and_its_group_goes_on() {
     server.restart();
     assert_eq!(count(&server), 1000, "what was confirmed is there");
     kcat(&server, &produce, &readings(1000..1200));
-    let rest =
-        ["-G", "readers", "-X", "auto.offset.reset=error", "-f", "%k %s\n", "-c", "800", "rooms"];
+    let rest = [
+        "-G",
+        "readers",
+        "-X",
+        "auto.offset.reset=earliest",
+        "-f",
+        "%k %s\n",
+        "-c",
+        "800",
+        "rooms",
+    ];
     let second = kcat(&server, &rest, "").expect("kcat is there");
     let mut numbers: Vec<u64> = first
         .lines()

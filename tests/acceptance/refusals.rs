@@ -244,7 +244,7 @@ fn resident_kib(pid: u32) -> u64 {
 }
 
 /// Statements that are refused, each with words its answer has to contain.
-const STATEMENTS: [(&str, &str, &[&str]); 15] = [
+const STATEMENTS: [(&str, &str, &[&str]); 14] = [
     ("a typo in a column", "SELECT vlaue FROM readings", &["vlaue", "value"]),
     ("a typo in a table", "SELECT * FROM raedings", &["raedings"]),
     (
@@ -274,11 +274,6 @@ const STATEMENTS: [(&str, &str, &[&str]); 15] = [
         "a reserved column",
         "CREATE STREAM other (offset DOUBLE) TOPIC '/other/{machine}'",
         &["offset"],
-    ),
-    (
-        "retention, which is not built yet",
-        "CREATE STREAM other (value DOUBLE) TOPIC '/other/{m}' WITH (retention = '7 days')",
-        &["not yet", "retention"],
     ),
     (
         "an option that is none",

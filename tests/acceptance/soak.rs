@@ -195,7 +195,7 @@ fn five_times_more_than_it_can_take_costs_no_row_and_no_memory() {
     // Connections to it are made, and nobody ever takes them up.
     let dead = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = dead.local_addr().expect("it is bound");
-    server.define(&format!("CREATE SUBSCRIPTION pager TO 'http://{address}/hook' ON '/load/#';"));
+    server.define(&format!("CREATE SUBSCRIPTION pager TO 'http://{address}/hook' ON '/load';"));
     let deaf: Vec<TcpStream> = (0..4).map(|_| deaf(&server)).collect();
 
     let (told, first) = (Told::default(), time / 20);
