@@ -111,7 +111,7 @@ impl Server {
         let mut router = shared.routes(services, &executor);
         let mqtt = match config.mqtt {
             Some(address) => {
-                let door = shared.mqtt(&config)?;
+                let door = shared.mqtt(&config, &latest)?;
                 router = router.merge(doors::mqtt::router(Arc::clone(&door)));
                 let serve = |listener, told| doors::mqtt::serve(listener, door, heard(told));
                 Some(DoorServer::start("MQTT", address, serve).await?)
@@ -248,11 +248,12 @@ impl Shared {
             .merge(crate::backup::router(Arc::clone(&self.log)))
     }
 
-    fn mqtt(&self, config: &Config) -> Result<Arc<MqttDoor>> {
+    fn mqtt(&self, config: &Config, latest: &Arc<LatestTables>) -> Result<Arc<MqttDoor>> {
         let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
         let (limits, mqtt) = (self.limits.clone(), config.ingest.mqtt.clone());
         let metrics = Arc::clone(&self.metrics);
-        Ok(MqttDoor::new(log, budget, limits, mqtt, metrics, crate::told::sources())?)
+        let sources = crate::told::sources(Arc::clone(latest));
+        Ok(MqttDoor::new(log, budget, limits, mqtt, metrics, sources)?)
     }
 
     async fn kafka(&self, config: &Config, address: SocketAddr) -> Result<DoorServer> {

@@ -115,6 +115,19 @@ fn mosquitto_hears_the_alarm_of_a_reading() {
 }
 
 #[test]
+fn who_subscribes_is_told_the_latest_reading() {
+    let server = server();
+    for n in [3, 4] {
+        let time = 1_700_000_000 + n;
+        server.publish(&format!("{{\"topic\":\"/room/1/s\",\"time\":{time},\"n\":{n}}}\n"));
+    }
+    let arguments = ["-C", "1", "-W", "60", "-t", "/room/+/s", "-F", "%r %t %p"];
+    let Some(said) = mosquitto(&server, "mosquitto_sub", &arguments, "") else { return };
+    let expected = r#"{"topic":"/room/1/s","time":"2023-11-14T22:13:24Z","n":4}"#;
+    assert_eq!(said, format!("1 /room/1/s {expected}\n"));
+}
+
+#[test]
 fn paho_publishes_and_hears_over_tcp_and_over_websocket() {
     let server = server();
     let Some(python) = fetched("python.sh") else { return };

@@ -13,6 +13,7 @@ mod held; // how much of it all there is
 mod hub; // all sessions, and who gets what
 mod inbound; // what a client publishes
 mod keep; // what is there after a restart
+mod latest; // what is retained of streams
 mod legacy; // 3.1.1 as 5
 mod limits; // the bounds
 mod listen; // the accept loop
@@ -30,6 +31,7 @@ mod wills; // what is said for those who are gone
 mod wire; // bytes and packets
 
 pub use follow::{AlarmEvent, AlarmEvents};
+pub use latest::{LatestPage, LatestReadings};
 pub use limits::MqttLimits;
 pub use listen::serve;
 pub use websocket::router;
@@ -82,6 +84,8 @@ pub struct MqttDoor {
 pub struct Sources {
     /// The log of alarms in words; without it alarms are not told.
     pub alarms: Option<Arc<dyn AlarmEvents>>,
+    /// The latest readings; without it nothing is retained of streams.
+    pub latest: Option<Arc<dyn LatestReadings>>,
 }
 
 impl MqttDoor {

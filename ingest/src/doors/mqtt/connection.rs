@@ -6,6 +6,7 @@
 
 mod catching_up;
 mod greeting;
+mod latest;
 mod settling;
 mod subscribing;
 mod writing;
@@ -23,6 +24,7 @@ use crate::doors::budget::Permit;
 use crate::log::PartitionReader;
 use bytes::BytesMut;
 use greeting::Greeted;
+use latest::Fed;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::DisconnectReasonCode;
 use settling::{Settled, Settling, next_settled};
@@ -162,6 +164,7 @@ impl Connection<'_> {
             }
             let may_go_on = was_full && self.output.is_empty();
             self.feed_retained();
+            let fed = self.feed_latest();
             let behind = self.behind();
             if let Some((place, from)) = behind {
                 self.catch_up(place, from).await;
@@ -207,7 +210,7 @@ impl Connection<'_> {
                 }
                 // Behind the client's own: what comes for it may ring without a pause.
                 () = seat.bell.notified() => {}
-                () = tokio::task::yield_now(), if behind.is_some() || may_go_on => {}
+                () = tokio::task::yield_now(), if behind.is_some() || may_go_on || fed == Fed::More => {}
             }
             if forgiven {
                 self.heard = Instant::now();

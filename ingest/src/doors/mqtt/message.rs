@@ -92,6 +92,12 @@ impl Message {
         }
     }
 
+    /// The latest reading of a series, which a session keeps whole: where it stands a newer one may be.
+    pub(super) fn latest(topic: &str, payload: String, now_us: i64) -> Self {
+        let at = (Place::Readings(StreamUid(0), PartitionId(0)), Offset(0));
+        Self { logged: None, ..Self::logged(topic, payload, at, now_us) }
+    }
+
     /// About what it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         let user = self.properties.user_properties.iter().map(|(k, v)| k.len() + v.len() + 64);

@@ -111,7 +111,7 @@ impl MqttDoor {
             } else if !takes_away(message) {
                 push(&mut decoder, message, index, now);
             } else if !self.is_of_stream(&message.topic) {
-                // Of a stream's topic nothing is retained: there is nothing to take away.
+                // Of a stream's topic the latest reading is retained: that stays.
                 let nowhere = RefusalReason::NoStream(message.topic.to_string());
                 decoder.refuse(index, nowhere, &message.payload);
             }

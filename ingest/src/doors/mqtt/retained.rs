@@ -1,7 +1,7 @@
 //! What was published retained on topics that no stream takes.
 //!
 //! Promise: bounded in number and bytes; an empty payload takes the message of its topic away. Of a
-//! stream's topics nothing is retained: its readings are in the log.
+//! stream's topics the latest readings are: `latest`.
 
 use super::limits::MqttLimits;
 use super::message::Message;

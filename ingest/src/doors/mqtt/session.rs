@@ -6,6 +6,7 @@
 
 use super::ending::Ending;
 use super::inbound::{Arrived, Inbound};
+use super::latest::LatestLeft;
 use super::limits::MqttLimits;
 use super::message::{Place, own_will};
 use super::outbound::Outbound;
@@ -46,6 +47,8 @@ pub(super) struct Session {
     pub(super) starts: HashMap<ByteString, HashMap<Place, Offset>>,
     /// What is retained and found no room yet.
     pub(super) retained_left: VecDeque<RetainedLeft>,
+    /// What is retained of streams and found no room yet.
+    pub(super) latest_left: VecDeque<LatestLeft>,
 }
 
 /// What is retained for a filter, behind a topic or from the first on.
@@ -116,6 +119,7 @@ impl Session {
             behind: HashMap::new(),
             starts: HashMap::new(),
             retained_left: VecDeque::new(),
+            latest_left: VecDeque::new(),
         }
     }
 

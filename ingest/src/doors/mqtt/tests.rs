@@ -4,13 +4,14 @@ mod abuse;
 mod client;
 mod following;
 mod keeping;
+mod latest;
 mod publishing;
 mod relaying;
 mod restarting;
 mod websocket;
 
 use crate::decode::testing::{options, sensors};
-use crate::doors::mqtt::{MqttDoor, MqttLimits, Sources, serve};
+use crate::doors::mqtt::{LatestReadings, MqttDoor, MqttLimits, Sources, serve};
 use crate::doors::testing::{Served, batches, rows};
 use crate::doors::{IngestBudget, Metrics};
 use crate::io::{RealClock, RealDisk};
@@ -68,13 +69,32 @@ impl Server {
     }
 
     fn over(log: Arc<Log>, mqtt: MqttLimits, limits: Limits) -> Self {
+        Self::telling(log, mqtt, limits, None)
+    }
+
+    /// One that retains the latest readings of streams.
+    fn retaining(mqtt: MqttLimits) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = open(directory.path());
+        let latest = Some(Arc::new(latest::Numbered) as _);
+        let mut server = Self::telling(log, mqtt, Limits::default(), latest);
+        server.directory = Some(directory);
+        server
+    }
+
+    fn telling(
+        log: Arc<Log>,
+        mqtt: MqttLimits,
+        limits: Limits,
+        latest: Option<Arc<dyn LatestReadings>>,
+    ) -> Self {
         if log.streams().get("sensors").is_none() {
             log.create_stream(sensors(options())).expect("a stream");
         }
         let budget = IngestBudget::new(limits.ingest_bytes_max);
         let metrics = Metrics::new();
         let (logged, held) = (Arc::clone(&log), Arc::clone(&budget));
-        let sources = Sources { alarms: Some(Arc::new(following::Named)) };
+        let sources = Sources { alarms: Some(Arc::new(following::Named)), latest };
         let door = MqttDoor::new(logged, held, limits, mqtt, metrics, sources).unwrap();
         let serving = Arc::clone(&door);
         let served = Served::by(async move |listener, stopped| {

@@ -54,6 +54,18 @@ impl LatestRows<'_> {
             .expect("columns are built from latest_schema")
     }
 
+    /// The newest readings of these series, each of which has one, as the log stores rows.
+    pub fn stored(&self, series: &[u32]) -> RecordBatch {
+        let schema = reading::stored_schema(self.stream, reading::Hidden::default());
+        let ids = || Arc::new(UInt32Array::from(series.to_vec()));
+        let column = |field: &Arc<Field>| match field.name().as_str() {
+            reading::SERIES => ids() as ArrayRef,
+            _ => self.column(series, field),
+        };
+        let arrays = schema.fields().iter().map(column).collect();
+        RecordBatch::try_new(schema, arrays).expect("columns are built from that schema")
+    }
+
     fn column(&self, series: &[u32], field: &Field) -> ArrayRef {
         let LatestIndex { times, appended, partitions, offsets, sent, .. } = self.index;
         let slots = || series.iter().map(|id| *id as usize);

@@ -20,6 +20,9 @@ impl Connection<'_> {
             let (at, limits) = ((&self.seat, self.link), &self.door.mqtt);
             let one = self.door.hub.subscribe(at, &filter, subscription, now, limits);
             let one = one.map_err(End::Told)?;
+            if one.wants_retained {
+                self.wants_latest(&filter, subscription);
+            }
             status.push(one.reason);
             reasons.extend(one.why);
         }

@@ -22,6 +22,8 @@ pub(in super::super) struct Subscribed {
     pub(in super::super) reason: SubscribeAckReason,
     /// Why it was refused.
     pub(in super::super) why: Option<String>,
+    /// Whether it gets what is retained.
+    pub(in super::super) wants_retained: bool,
 }
 
 impl Hub {
@@ -36,7 +38,8 @@ impl Hub {
         now_us: i64,
         limits: &MqttLimits,
     ) -> Result<Subscribed, Ending> {
-        let refused = |reason, why| Ok(Subscribed { reason, why: Some(why) });
+        let refused =
+            |reason, why| Ok(Subscribed { reason, why: Some(why), wants_retained: false });
         let filter = match Filter::parse(text) {
             Ok(filter) => filter,
             Err(error) => {
@@ -82,7 +85,8 @@ impl Hub {
             session.retained_left.push_back(left);
             self.offer_retained(&state.retained, &mut session, now_us, limits);
         }
-        Ok(Subscribed { reason: granted(subscription.options.qos), why: None })
+        let reason = granted(subscription.options.qos);
+        Ok(Subscribed { reason, why: None, wants_retained: wanted })
     }
 
     /// Offers a session on what is retained and found no room.
@@ -145,6 +149,7 @@ impl Hub {
         }
         session.starts.remove(text);
         session.retained_left.retain(|left| left.filter != *text);
+        session.latest_left.retain(|left| left.filter != *text);
         state.routes.remove(seat, &session.client, text);
         Ok(UnsubscribeAckReason::Success)
     }
