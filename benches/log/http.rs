@@ -117,7 +117,7 @@ impl Server {
         let limits = Limits::default();
         let budget = IngestBudget::new(limits.ingest_bytes_max);
         let routes = doors::router(Arc::clone(log), budget, limits.clone(), Metrics::new())
-            .route(NOTHING, post(async |_: Bytes| ()));
+            .route(NOTHING, post(|_: Bytes| async {}));
         let listener = runtime.block_on(doors::listen(([127, 0, 0, 1], 0).into()));
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("it is bound");

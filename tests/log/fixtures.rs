@@ -7,7 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "copies files behind the disk's back")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use crate::climate::{PARTITIONS, all_values, rows, rows_with_ids, stream, with_stream};
+use crate::climate::{PARTITIONS, kept_values, rows, rows_with_ids, stream, with_stream};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
 use std::fs;
@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use weir_ingest::io::{Disk, Open, RealDisk, SimulatedClock, SimulatedDisk};
-use weir_ingest::log::{EntryBody, InternalLog, Log, LogConfig, PartitionState};
+use weir_ingest::log::{
+    EntryBody, InternalLog, Log, LogConfig, PartitionState, ProducerId, Receipt, RoomMarks, Source,
+};
 use weir_ingest::model::{Column, ColumnType, Offset};
 
 const START_US: i64 = 1_700_000_000_000_000;
@@ -23,14 +25,42 @@ const BATCHES: u64 = 60;
 const BATCH_ROWS: u64 = 8;
 /// After this many batches the stream gets another column.
 const WIDENED_AFTER: u64 = 40;
+/// Batches that a producer sends to the first room, in a format that knows any.
+const PRODUCED: std::ops::Range<u64> = BATCHES..BATCHES + 10;
+
+/// What a directory can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    V1_0,
+    /// Batches of producers, and partitions whose oldest segments are gone.
+    V1_1,
+}
+
+impl Format {
+    fn directory(self) -> &'static str {
+        match self {
+            Self::V1_0 => "data-1.0",
+            Self::V1_1 => "data-1.1",
+        }
+    }
+
+    fn produced(self) -> std::ops::Range<u64> {
+        match self {
+            Self::V1_0 => 0..0,
+            Self::V1_1 => PRODUCED,
+        }
+    }
+}
 
 /// The rows of a partition in the order they were sent; batch `n` is of room `n % 6`.
-fn expected(log: &Log) -> Vec<Vec<u64>> {
+fn expected(log: &Log, format: Format) -> Vec<Vec<u64>> {
     let mut expected = vec![Vec::new(); PARTITIONS as usize];
     for n in 0..BATCHES {
         let route = log.streams().route(&topic(n)).unwrap();
         expected[route.partition.0 as usize].extend(batch_values(n));
     }
+    let route = log.streams().route(&topic(0)).unwrap();
+    expected[route.partition.0 as usize].extend(format.produced().flat_map(batch_values));
     expected
 }
 
@@ -43,7 +73,7 @@ fn batch_values(batch: u64) -> std::ops::Range<u64> {
 }
 
 fn config(directory: impl Into<PathBuf>) -> LogConfig {
-    LogConfig { segment_bytes_max: 8 * 1024, ..LogConfig::new(directory) }
+    LogConfig { segment_bytes_max: 8 * 1024, room: RoomMarks::NONE, ..LogConfig::new(directory) }
 }
 
 fn put(log: &Log, clock: &SimulatedClock, batch: u64) {
@@ -58,6 +88,30 @@ fn put(log: &Log, clock: &SimulatedClock, batch: u64) {
     let receipt = stream.partitions()[route.partition.0 as usize].append(batch);
     log.step_committers();
     receipt.wait().unwrap();
+}
+
+/// A batch of the producer.
+fn produce(log: &Log, batch: u64) -> Receipt {
+    let (stream, route) = (stream(log).unwrap(), log.streams().route(&topic(0)).unwrap());
+    let values: Vec<u64> = batch_values(batch).collect();
+    let rows = rows(&stream, route.series.0, &values, START_US);
+    let sequence = batch * BATCH_ROWS;
+    let source = Source { producer: ProducerId(9), epoch: 1, sequence, wire_partition: None };
+    let receipt = stream.partitions()[route.partition.0 as usize].append_from(rows, source);
+    log.step_committers();
+    receipt
+}
+
+/// What the format before did not know.
+fn fill_more(log: &Log, clock: &SimulatedClock) {
+    for batch in PRODUCED {
+        clock.advance(Duration::from_millis(10));
+        produce(log, batch).wait().unwrap();
+    }
+    for partition in stream(log).unwrap().partitions() {
+        let oldest = partition.segments()[0].end_offset;
+        assert_eq!(partition.trim(oldest).unwrap(), oldest);
+    }
 }
 
 fn alarm(number: i64) -> RecordBatch {
@@ -90,14 +144,18 @@ fn fill(log: &Log, clock: &SimulatedClock) {
     }
 }
 
-fn asked(log: &Arc<Log>) {
-    for (partition, expected) in stream(log).unwrap().partitions().iter().zip(expected(log)) {
+fn asked(log: &Arc<Log>, format: Format) {
+    for (partition, expected) in stream(log).unwrap().partitions().iter().zip(expected(log, format))
+    {
         assert_eq!(partition.state(), PartitionState::Ready);
-        assert_eq!(all_values(partition).unwrap(), expected);
-        assert!(partition.segments().len() > 1, "the fixture holds closed segments");
+        let (start, rows) = kept_values(partition).unwrap();
+        assert_eq!(start > 0, format != Format::V1_0, "whose oldest segments are gone");
+        assert_eq!(rows, expected[usize::try_from(start).unwrap()..]);
     }
     assert_eq!(log.catalog().get("test", "note").unwrap().as_deref(), Some(b"kept".as_slice()));
     assert_eq!(stream(log).unwrap().definition().columns().len(), 2);
+    let closed = stream(log).unwrap().partitions().iter().any(|p| p.segments().len() > 1);
+    assert!(closed, "the fixture holds closed segments");
     let mut alarms = Vec::new();
     let mut reader = log.internal(InternalLog::Alarms).reader(Offset(0));
     while let Some(entry) = reader.next().unwrap() {
@@ -109,7 +167,10 @@ fn asked(log: &Arc<Log>) {
 }
 
 /// Rows sent again are known, new ones go behind.
-fn appended(log: &Arc<Log>) {
+fn appended(log: &Arc<Log>, format: Format) {
+    if let Some(last) = format.produced().last() {
+        assert_eq!(produce(log, last).wait().unwrap().rows, 0, "its batch is still known");
+    }
     let again = BATCHES - 2;
     let route = log.streams().route(&topic(again)).unwrap();
     let partition = Arc::clone(&stream(log).unwrap().partitions()[route.partition.0 as usize]);
@@ -122,26 +183,27 @@ fn appended(log: &Arc<Log>) {
     };
     assert_eq!(send(batch_values(again).collect()).rows, 0, "their ids are still known");
     assert_eq!(send(vec![1_000_000]).base_offset, before);
-    assert_eq!(all_values(&partition).unwrap().last(), Some(&1_000_000));
+    assert_eq!(kept_values(&partition).unwrap().1.last(), Some(&1_000_000));
 }
 
-fn check(format: &str, stopped: &str) {
+fn check(format: Format, stopped: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     let copy = tempfile::tempdir().unwrap();
-    copy_files(&root.join(format!("data-{format}")).join(stopped), copy.path());
+    copy_files(&root.join(format.directory()).join(stopped), copy.path());
     let clock = Arc::new(SimulatedClock::at(START_US + 100_000_000));
     let open = || {
         Log::open_manual(Arc::new(RealDisk), Arc::clone(&clock) as _, config(copy.path())).unwrap()
     };
     let log = open();
-    asked(&log);
-    appended(&log);
+    asked(&log, format);
+    appended(&log, format);
     log.stop();
     drop(log);
     let log = open();
     let partitions = stream(&log).unwrap();
     let rows: u64 = partitions.partitions().iter().map(|p| p.ends().durable_end.0).sum();
-    assert_eq!(rows, BATCHES * BATCH_ROWS + 1);
+    let produced = format.produced().flat_map(batch_values).count() as u64;
+    assert_eq!(rows, BATCHES * BATCH_ROWS + produced + 1);
     log.stop();
 }
 
@@ -159,12 +221,22 @@ fn copy_files(from: &Path, to: &Path) {
 
 #[test]
 fn a_directory_of_format_1_0_that_was_stopped_is_read_and_gone_on_with() {
-    check("1.0", "clean");
+    check(Format::V1_0, "clean");
 }
 
 #[test]
 fn a_directory_of_format_1_0_that_lost_its_power_is_read_and_gone_on_with() {
-    check("1.0", "killed");
+    check(Format::V1_0, "killed");
+}
+
+#[test]
+fn a_directory_of_format_1_1_that_was_stopped_is_read_and_gone_on_with() {
+    check(Format::V1_1, "clean");
+}
+
+#[test]
+fn a_directory_of_format_1_1_that_lost_its_power_is_read_and_gone_on_with() {
+    check(Format::V1_1, "killed");
 }
 
 /// Copies all files of a simulated disk below `at` to a real directory.
@@ -184,7 +256,7 @@ fn dump(disk: &SimulatedDisk, at: &Path, to: &Path) {
 }
 
 #[test]
-#[ignore = "writes tests/fixtures/data-<format> anew; by hand, when the format changes"]
+#[ignore = "writes the directories of this format anew; by hand, when the format changes"]
 fn writes_the_fixtures_of_this_format() {
     let to = PathBuf::from(std::env::var("WEIR_FIXTURES").expect("names a directory"));
     for stopped in ["clean", "killed"] {
@@ -192,6 +264,7 @@ fn writes_the_fixtures_of_this_format() {
         let log = Log::open_manual(Arc::new(disk.clone()), Arc::clone(&clock) as _, config("/d"));
         let log = with_stream(log.unwrap()).unwrap();
         fill(&log, &clock);
+        fill_more(&log, &clock);
         if stopped == "clean" {
             log.stop();
             drop(log);
