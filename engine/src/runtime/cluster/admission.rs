@@ -150,7 +150,9 @@ mod tests {
             (by_site.clone(), mean("room", "room")),
             (
                 by_site,
-                mean("site", "upper(room) AS site").replace("BY upper(room) AS site", "BY room"),
+                "CREATE RULE hot KEY (site) RAISE WHEN celsius > 3 \
+                 AS SELECT upper(room) AS site, celsius FROM climate;"
+                    .to_owned(),
             ),
         ] {
             let why = refused(&keyed_by, &rule).unwrap_or_else(|| panic!("taken: {rule}"));
