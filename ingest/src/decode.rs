@@ -31,9 +31,9 @@ pub use dedupe::dedupe_hash;
 pub use event::{CloudEvent, decode_events};
 pub use json::{Decoder, topic_of};
 pub use published::Published;
-pub use render::reading_json;
 #[cfg(feature = "kafka")]
 pub(crate) use render::sent_json;
+pub use render::{event_time, fields_json, reading_json};
 pub use time::epoch_us;
 
 use crate::log::Stream;

@@ -25,9 +25,28 @@ pub(crate) fn sent_json(batch: &RecordBatch, row: usize, topic: &str, time_field
     written(batch, row, topic, (time_field, EventTime(time)))
 }
 
+/// The fields of a row alone, as the data of an event.
+pub fn fields_json(batch: &RecordBatch, row: usize) -> String {
+    let mut json = String::new();
+    write_fields(batch, row, &mut json);
+    // Each begins with a comma.
+    if json.is_empty() { "{}".to_owned() } else { format!("{{{}}}", &json[1..]) }
+}
+
+/// The event time of a row as RFC 3339 UTC.
+pub fn event_time(batch: &RecordBatch, row: usize) -> String {
+    rfc3339(EventTime(reading::time_column(batch)[row]))
+}
+
 fn written(batch: &RecordBatch, row: usize, topic: &str, time: (&str, EventTime)) -> String {
     let (time_field, time) = (Value::from(time.0), rfc3339(time.1));
     let mut json = format!("{{\"topic\":{},{time_field}:\"{time}\"", Value::from(topic));
+    write_fields(batch, row, &mut json);
+    json.push('}');
+    json
+}
+
+fn write_fields(batch: &RecordBatch, row: usize, json: &mut String) {
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()).skip(2) {
         let hidden = [reading::SOURCE_TIME, reading::DEDUPE].contains(&field.name().as_str());
         if hidden || column.is_null(row) {
@@ -37,8 +56,6 @@ fn written(batch: &RecordBatch, row: usize, topic: &str, time: (&str, EventTime)
         write!(json, ",{}:{value}", Value::from(field.name().as_str()))
             .expect("writing to a String cannot fail");
     }
-    json.push('}');
-    json
 }
 
 fn cell(column: &dyn Array, row: usize) -> Value {

@@ -9,6 +9,7 @@ mod admin; // who to ask, and what is set
 mod batch; // records as producers send them
 mod commits; // how far groups have come
 mod connection; // a socket's task
+mod events; // rows as CloudEvents
 mod fetch; // rows to those who ask
 mod groups; // who shares the work
 mod limits; // the bounds

@@ -137,7 +137,7 @@ impl KafkaDoor {
 
     fn of_topic(&self, topic: &Topic) -> Vec<(&'static str, String)> {
         let retention = match topic {
-            Topic::Stream(stream) => {
+            Topic::Stream(stream, _) => {
                 stream.definition().options().retention.age.map(|age| age.as_millis().to_string())
             }
             Topic::Alarms { .. } => None,

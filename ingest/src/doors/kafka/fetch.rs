@@ -4,8 +4,9 @@
 //! more, and all answers under way at most `answers_bytes_max`. Who asks where nothing is yet waits, as long
 //! as he wants to.
 
+use super::events::{Event, Place, STRUCTURED};
 use super::rows::{Said, Writing};
-use super::topics::Topic;
+use super::topics::{Form, Topic};
 use super::{KafkaDoor, elsewhere};
 use crate::decode::reading_json;
 use crate::doors::budget::Permit;
@@ -153,7 +154,7 @@ impl Wanted {
             let Some(entry) = reader.next()? else { break };
             self.next = match &entry.body {
                 EntryBody::Rows(rows) => {
-                    write_rows(topic, &entry, rows, self.next, most, &mut self.bytes)
+                    write_rows((topic, self.index), &entry, rows, self.next, most, &mut self.bytes)
                 }
                 _ => self.next.max(entry.end_offset()),
             };
@@ -229,7 +230,7 @@ impl Wanted {
 
 /// Rows from an offset on, as long as there is room, as one batch; the offset of the next one.
 fn write_rows(
-    topic: &Topic,
+    (topic, partition): (&Topic, i32),
     entry: &LogEntry,
     rows: &RecordBatch,
     from: Offset,
@@ -242,18 +243,30 @@ fn write_rows(
     }
     let base = entry.base_offset.plus(skip as u64);
     match topic {
-        Topic::Stream(stream) => {
+        Topic::Stream(stream, form) => {
             let series = stream.series().snapshot();
             let (ids, times) = (reading::series_column(rows), reading::time_column(rows));
             let mut writing = Writing::new(out, base.0, times[skip].div_euclid(1000));
+            let place = Place { stream: stream.uid().0, partition };
             let mut next = skip;
             while next < rows.num_rows() && (next == skip || writing.bytes() < most) {
                 let key = series.topic(SeriesId(ids.value(next)));
-                let value = reading_json(rows, next, key);
                 let offset = entry.base_offset.plus(next as u64).0;
                 let time_ms = times[next].div_euclid(1000);
-                let key = Some(key);
-                writing.push(&Said { offset, time_ms, key, value: &value, header: None });
+                let event = || Event::new(place, offset, key, rows, next);
+                let mut push = |value: &str, headers: &[(&str, &str)]| {
+                    writing.push(&Said { offset, time_ms, key: Some(key), value, headers });
+                };
+                match form {
+                    Form::Readings => push(&reading_json(rows, next, key), &[]),
+                    Form::Structured => {
+                        push(&event().structured(), &[("content-type", STRUCTURED)])
+                    }
+                    Form::Binary => {
+                        let event = event();
+                        push(&event.data, &event.headers());
+                    }
+                }
                 next += 1;
             }
             writing.finish();
@@ -261,12 +274,12 @@ fn write_rows(
         }
         Topic::Alarms { .. } => {
             let time_ms = entry.append_time.0.div_euclid(1000);
-            let header = Some(("content-type", "application/cloudevents+json"));
+            let headers = &[("content-type", "application/cloudevents+json")];
             let mut writing = Writing::new(out, base.0, time_ms);
             for (row, event) in topic.alarms(rows).iter().enumerate().skip(skip) {
                 let (key, value) = (Some(event.subject.as_str()), event.event.as_str());
                 let offset = entry.base_offset.plus(row as u64).0;
-                writing.push(&Said { offset, time_ms, key, value, header });
+                writing.push(&Said { offset, time_ms, key, value, headers });
             }
             writing.finish();
             entry.end_offset()

@@ -72,7 +72,7 @@ fn first_at(
 ) -> Result<Option<(Offset, i64)>, ReadError> {
     for segment in partition.segments() {
         let latest = match topic {
-            Topic::Stream(_) => segment.max_time.0,
+            Topic::Stream(..) => segment.max_time.0,
             Topic::Alarms { .. } => segment.max_append_time.0,
         };
         if latest < time_us {
@@ -82,8 +82,8 @@ fn first_at(
         while let Some(entry) = reader.next()? {
             let EntryBody::Rows(rows) = &entry.body else { continue };
             let found = match topic {
-                Topic::Stream(_) if entry.max_time.0 < time_us => None,
-                Topic::Stream(_) => {
+                Topic::Stream(..) if entry.max_time.0 < time_us => None,
+                Topic::Stream(..) => {
                     let times = reading::time_column(rows);
                     let row = times.iter().position(|time| *time >= time_us);
                     row.map(|row| (entry.base_offset.plus(row as u64), times[row]))

@@ -8,7 +8,7 @@
 mod prepare;
 mod settle;
 
-use super::topics::Topic;
+use super::topics::{Form, Topic};
 use super::unpack::Unfolding;
 use super::{KafkaDoor, elsewhere};
 use crate::decode::Decoder;
@@ -135,7 +135,7 @@ impl KafkaDoor {
         for (topic, index, records) in asked.parts {
             let name = &asked.topics[topic].0;
             let state = match self.topic(name) {
-                Some(Topic::Stream(stream)) if is_partition(&stream, index) => {
+                Some(Topic::Stream(stream, Form::Readings)) if is_partition(&stream, index) => {
                     match prepare(&mut decoder, &stream, records, &mut unfolding, now) {
                         Ok(prepared) => {
                             self.metrics.rows_decoded(&prepared.rows, &prepared.refused);
@@ -143,6 +143,11 @@ impl KafkaDoor {
                         }
                         Err(refused) => State::Refused(refused),
                     }
+                }
+                Some(Topic::Stream(stream, Form::Structured | Form::Binary)) => {
+                    let stream = stream.definition();
+                    let why = format!("'{name}' is read; produce events to '{}'", stream.name());
+                    State::Refused(Refused::new(Code::TopicAuthorizationFailed, why))
                 }
                 Some(Topic::Alarms { .. }) => {
                     let why = format!("'{name}' is written by rules; subscribe to it");

@@ -1,7 +1,7 @@
 //! Rows as records.
 //!
-//! Promise: a row is a record with its topic path as key, its reading as JSON and its event time; a record's
-//! offset is its row's.
+//! Promise: a row is a record with its topic path as key, its reading as JSON or as an event, and its event
+//! time; a record's offset is its row's.
 
 use super::batch::HEAD_BYTES;
 
@@ -26,8 +26,8 @@ pub(super) struct Said<'r> {
     pub(super) time_ms: i64,
     pub(super) key: Option<&'r str>,
     pub(super) value: &'r str,
-    /// Name and value.
-    pub(super) header: Option<(&'r str, &'r str)>,
+    /// Names and values.
+    pub(super) headers: &'r [(&'r str, &'r str)],
 }
 
 impl<'o> Writing<'o> {
@@ -56,8 +56,8 @@ impl<'o> Writing<'o> {
             None => varint(record, -1),
         }
         text(record, said.value);
-        varint(record, i64::from(said.header.is_some()));
-        if let Some((name, value)) = said.header {
+        varint(record, length(said.headers.len()));
+        for (name, value) in said.headers {
             text(record, name);
             text(record, value);
         }

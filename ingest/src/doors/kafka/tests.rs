@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod consuming;
+mod events;
 mod grouping;
 #[cfg(feature = "kafka")]
 mod librdkafka;

@@ -15,9 +15,9 @@ fn written(records: &[Told]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writing = Writing::new(&mut bytes, 5, 1000);
     for (offset, (key, value, header)) in (5..).zip(records) {
-        let (key, header) =
-            (key.as_deref(), header.as_ref().map(|(n, v)| (n.as_str(), v.as_str())));
-        writing.push(&Said { offset, time_ms: 900, key, value, header });
+        let headers: Vec<_> = header.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let (key, headers) = (key.as_deref(), headers.as_slice());
+        writing.push(&Said { offset, time_ms: 900, key, value, headers });
     }
     writing.finish();
     bytes

@@ -143,7 +143,7 @@ pub(super) fn batch(records: &[Pair<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writing = Writing::new(&mut bytes, 0, 0);
     for (offset, (key, value)) in (0..).zip(records) {
-        writing.push(&Said { offset, time_ms: 0, key: *key, value, header: None });
+        writing.push(&Said { offset, time_ms: 0, key: *key, value, headers: &[] });
     }
     writing.finish();
     bytes
