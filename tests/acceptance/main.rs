@@ -34,6 +34,5 @@ mod retention; // what is old goes, what is needed stays
 mod rule_errors; // a zero divisor, a kill
 mod rules; // what raises, and what no rule can be
 mod safety; // what must raise does
-mod soak; // more than it can take, for a minute
 mod statements; // what each statement does
 mod test_rule; // what a rule would have raised
